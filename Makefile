@@ -1,0 +1,50 @@
+# Everything from a clean clone with Python 3.11 to 3.13 and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run up test test-all check bench format lock clean
+
+run: .venv/ready ## the main job: real digits to a judged, registered model
+	$(BIN)/roundhouse run digits
+
+up: .venv/ready ## Prefect's and MLflow's pages over everything that was run
+	$(BIN)/roundhouse up
+
+test: .venv/ready ## the tests, without those marked slow
+	$(BIN)/pytest
+
+test-all: .venv/ready ## all of the tests, with coverage
+	$(BIN)/pytest -m "" --cov --cov-report=term
+
+check: .venv/ready ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: .venv/ready ## speed, as ratios against plain scripts in the same run
+	$(BIN)/python tests/benchmarks/run.py
+
+format: .venv/ready ## lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: .venv/ready ## resolve every version anew, with hashes and no index addresses
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra s3 --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade \
+	  --output-file requirements.lock
+
+clean: ## remove the environment and everything that was run
+	rm -rf .venv .roundhouse
+
+# uv itself comes from the lock as well; bytecode is compiled at once, or the first run pays for it
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Found $$($(PYTHON) --version); Roundhouse needs Python 3.11, 3.12 or 3.13. Try make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	@awk '/^[a-zA-Z]/ {keep = /^uv==/} keep' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m infra.databases
+	@touch $@

@@ -1,0 +1,93 @@
+"""The training flow: real data in, a judged and registered model out."""
+
+from prefect import flow
+from tasks.packaging import package_model
+from tasks.promotion import promote_model
+from tasks.registration import register_model
+from tasks.validation import check_data
+from tasks.verification import verify_model
+
+from tasks.config import (
+    CheckConfig,
+    EvaluationConfig,
+    GateConfig,
+    IngestionConfig,
+    ModelConfig,
+    PipelineConfig,
+    PreparationConfig,
+    SplitConfig,
+    TrainingConfig,
+)
+from tasks.evaluation import evaluate_model
+from tasks.ingestion import ingest_data
+from tasks.planning import plan_run
+from tasks.preprocessing import prepare_data
+from tasks.settings import load_settings
+from tasks.summary import Summary, summarise_run
+from tasks.tracking import recorded
+from tasks.training import train_model
+
+
+@flow(name="train", persist_result=False, validate_parameters=True)
+def train(
+    pipeline: str,
+    ingestion: IngestionConfig,
+    checks: CheckConfig = CheckConfig(),
+    split: SplitConfig = SplitConfig(),
+    preparation: PreparationConfig = PreparationConfig(),
+    model: ModelConfig = ModelConfig(),
+    training: TrainingConfig = TrainingConfig(),
+    evaluation: EvaluationConfig = EvaluationConfig(),
+    gate: GateConfig = GateConfig(),
+    force: bool = False,
+) -> Summary:
+    """Trains a pipeline's model on today's data and promotes it when it has earned it.
+
+    Args:
+        pipeline: Name of the pipeline; also of its experiment and its registered model.
+        ingestion: Which data, and from where.
+        checks: How strict the data checks are.
+        split: Which rows train, which validate, which test.
+        preparation: How raw columns become the network's inputs.
+        model: The network.
+        training: The training loop.
+        evaluation: What the trained model is measured against.
+        gate: What a model must show before it becomes the champion.
+        force: Train again although nothing changed.
+    """
+    config = PipelineConfig(
+        pipeline=pipeline,
+        ingestion=ingestion,
+        checks=checks,
+        split=split,
+        model=model,
+        preparation=preparation,
+        training=training,
+        evaluation=evaluation,
+        gate=gate,
+    )
+    plan = plan_run(config, load_settings(), force=force)
+    if plan.context is None:
+        return Summary(pipeline=pipeline, up_to_date=plan.standing.sentence)
+    with recorded(plan.context) as context:
+        snapshot = ingest_data(context, plan.source, ingestion)
+        checked = check_data(context, snapshot, checks)
+        prepared = prepare_data(context, checked, split, preparation)
+        trained = train_model(context, prepared, model, training)
+        evaluated = evaluate_model(context, prepared, trained, evaluation)
+        package = package_model(context, prepared, trained)
+        registered = register_model(context, package, prepared, evaluated, plan.standing)
+        proof = verify_model(context, registered, prepared, evaluated)
+        promotion = promote_model(context, registered, proof, prepared, evaluated, gate)
+        return summarise_run(
+            context,
+            plan.source,
+            checked,
+            prepared,
+            trained,
+            evaluated,
+            package,
+            registered,
+            proof,
+            promotion,
+        )

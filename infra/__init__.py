@@ -1,0 +1,1 @@
+"""Where and how pipelines run: the command line, the embedded server, the deployments."""

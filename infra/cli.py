@@ -1,0 +1,137 @@
+"""The command line: `roundhouse run | list | status | up`."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    help="Keeps models fresh: checks the data, trains, judges, and registers what has earned it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        typer.echo(f"roundhouse {metadata.version('roundhouse-ml')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Keeps models fresh: checks the data, trains, judges, and registers what has earned it."""
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="Name of the pipeline; see `roundhouse list`.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="Change a field for this run."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train again although nothing changed.")
+    ] = False,
+) -> None:
+    """Run a pipeline: check, train, evaluate, register, and promote what has earned it."""
+    with _explained():
+        from infra.pipelines import configure, get_pipeline, load_pipelines
+        from tasks.settings import load_settings
+
+        settings = load_settings()
+        config = configure(get_pipeline(load_pipelines(settings.pipelines), name), changes or ())
+        from infra.running import run_pipeline
+
+        run_pipeline(config, settings, _console(), force=force)
+
+
+@app.command(name="list")
+def list_pipelines() -> None:
+    """List the pipelines: dataset, model and schedule."""
+    with _explained():
+        from infra.pipelines import load_pipelines
+        from infra.reports import show_pipelines
+        from tasks.settings import load_settings
+
+        show_pipelines(_console(), load_pipelines(load_settings().pipelines))
+
+
+@app.command()
+def status() -> None:
+    """Show, per pipeline, the champion, its metric and age, and how the last run ended."""
+    with _explained():
+        from infra.pipelines import load_pipelines
+        from infra.reports import show_status
+        from tasks.settings import load_settings
+
+        settings = load_settings()
+        show_status(_console(), load_pipelines(settings.pipelines), settings)
+
+
+@app.command()
+def up() -> None:
+    """Serve Prefect's and MLflow's pages over everything that was run, until Ctrl-C."""
+    with _explained():
+        from infra.stack import serve_pages
+        from tasks.settings import load_settings
+
+        serve_pages(load_settings(), _console())
+
+
+def main() -> None:
+    """The entry point of the command `roundhouse`."""
+    app(prog_name="roundhouse")
+
+
+class _explained:  # reads as a word in a with statement
+    """Turns an error into one sentence on standard error, and an exit code other than 0."""
+
+    def __enter__(self) -> None:
+        from infra import environment
+
+        environment.apply(environment.QUIET)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from tasks.errors import RoundhouseError
+
+        log, cause = "", error
+        if type(error).__name__ == "RunEnded":
+            log, cause = str(error), getattr(error, "__cause__", None)
+        if isinstance(cause, KeyboardInterrupt):
+            _fail(
+                "Interrupted. Run the same command again to go on after the last finished stage.",
+                log,
+                code=130,
+            )
+        if isinstance(cause, RoundhouseError):
+            _fail(str(cause), log, code=1)
+        if log and isinstance(cause, Exception):
+            _fail(f"Unexpected {type(cause).__name__}: {cause}", log, code=1)
+
+
+def _fail(sentence: str, log: str, *, code: int) -> NoReturn:
+    typer.secho(f"✗ {sentence}", fg="red", err=True)
+    if log:
+        typer.echo(f"  The full log, with the traceback: {log}", err=True)
+    # Prefect's and MLflow's background threads have nothing left to say once a run has failed
+    sys.stdout.flush()
+    raise typer.Exit(code)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "100"))
+    return Console(width=width, highlight=False)

@@ -1,0 +1,43 @@
+"""The environment that Prefect, MLflow and TensorFlow read, set before any of them is imported."""
+
+import os
+from collections.abc import Mapping
+
+from tasks.settings import Settings
+
+# telemetry of every part is off, whatever the parts' own defaults
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+# what our stages log is shown in the Prefect UI; the terminal has a display of its own
+PREFECT = {
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,data_checks,flows",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+}
+
+# a server for one run has no user interface that would need the block types
+EMBEDDED = {"PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false"}
+
+
+def environment(settings: Settings, prefect_api_url: str | None = None) -> dict[str, str]:
+    """What a process that runs flows, or serves their API, needs in its environment.
+
+    Args:
+        settings: Places and addresses.
+        prefect_api_url: The Prefect API to use, ending in /api; None for a process that is the API.
+    """
+    values = {
+        **QUIET,
+        **PREFECT,
+        "PREFECT_HOME": os.environ.get("PREFECT_HOME", str(settings.home_folder / "prefect")),
+    }
+    return values if prefect_api_url is None else {**values, "PREFECT_API_URL": prefect_api_url}
+
+
+def apply(values: Mapping[str, str]) -> None:
+    """Puts values into this process's environment, which its children inherit."""
+    os.environ.update(values)

@@ -1,0 +1,109 @@
+"""What `roundhouse list` and `roundhouse status` show."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from infra.pipelines import Pipeline, configure
+from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def show_pipelines(console: "Console", pipelines: Mapping[str, Pipeline]) -> None:
+    """Shows the pipelines with their dataset, model and schedule."""
+    table = _table("Pipeline", "Dataset", "Model", "Schedule", "Description")
+    for pipeline in pipelines.values():
+        config = configure(pipeline, ())
+        table.add_row(
+            pipeline.name,
+            config.ingestion.dataset,
+            config.model.architecture,
+            "; ".join(pipeline.schedules) or "none",
+            pipeline.description,
+        )
+    console.print(table)
+
+
+def show_status(console: "Console", pipelines: Mapping[str, Pipeline], settings: Settings) -> None:
+    """Shows, per pipeline, the champion, its metric and age, and how the last run ended.
+
+    Raises:
+        ServiceError: The MLflow server does not answer.
+    """
+    table = _table("Pipeline", "Champion", "Metric", "Age", "Last run", "Ended")
+    is_new = settings.tracking_uri is None and not (settings.home_folder / "mlflow.db").is_file()
+    for pipeline in pipelines.values():
+        if is_new:
+            table.add_row(pipeline.name, "none", "", "", "never", "")
+        else:
+            metric = configure(pipeline, ()).gate.metric
+            table.add_row(*status_of(pipeline.name, metric, settings))
+    console.print(table)
+
+
+def status_of(name: str, metric: str, settings: Settings) -> tuple[str, ...]:
+    """One pipeline's line: name, champion, metric, age, last run, how it ended.
+
+    Args:
+        name: Name of the pipeline.
+        metric: The gate's metric.
+        settings: Places and addresses.
+    """
+    from tasks import tracking
+
+    tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
+    client = tracking.client(settings.mlflow_uri)
+    models = client.search_registered_models(f"name = '{name}'")
+    number = models[0].aliases.get("champion") if models else None
+    champion, value, age = "none", "", ""
+    if number is not None:
+        version = client.get_model_version(name, str(number))
+        metrics = client.get_run(version.run_id).data.metrics
+        champion, age = f"v{number}", _ago(version.creation_timestamp)
+        value = f"{metric} {metrics[f'test/{metric}']:.4f}" if f"test/{metric}" in metrics else ""
+    experiment = client.get_experiment_by_name(name)
+    runs = (
+        client.search_runs([experiment.experiment_id], max_results=1, order_by=["start_time DESC"])
+        if experiment
+        else []
+    )
+    if not runs:
+        return name, champion, value, age, "never", ""
+    return name, champion, value, age, _ago(runs[0].info.start_time), _ended(runs[0])
+
+
+def _ended(run: Any) -> str:
+    """How a run ended, in a few words."""
+    tags = run.data.tags
+    match run.info.status:
+        case "FINISHED":
+            word = "promoted" if tags.get("roundhouse.promoted") == "true" else "not promoted"
+            return f"finished, {word}"
+        case "RUNNING":
+            return "still running, or its process is gone"
+        case status:
+            reason = tags.get("roundhouse.reason") or tags.get("roundhouse.ended") or ""
+            return f"{status.lower()}: {reason}" if reason else str(status.lower())
+
+
+def _ago(milliseconds: int) -> str:
+    """How long ago a moment was, for a person."""
+    seconds = int(datetime.now(UTC).timestamp() - milliseconds / 1000)
+    if seconds < HOUR:
+        return f"{max(seconds, 0) // MINUTE} min ago"
+    if seconds < 2 * DAY:
+        return f"{seconds // HOUR} h ago"
+    return f"{seconds // DAY} days ago"
+
+
+def _table(*names: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table

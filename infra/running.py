@@ -1,0 +1,140 @@
+"""Runs a pipeline from the command line: the server, the flow, what is shown and what is logged."""
+
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra import databases, environment
+from infra.embedded import EmbeddedServer
+from tasks.config import PipelineConfig
+from tasks.errors import RoundhouseError
+from tasks.home import prepare_home
+from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tasks.summary import Summary
+
+LOGGED = ("", "tasks", "data_checks", "flows")
+logger = logging.getLogger(__name__)
+
+
+class RunEnded(Exception):
+    """A run did not come to its end: its cause is the error, its log the file with all of it."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(str(log))
+        self.log = log
+
+
+def run_pipeline(
+    config: PipelineConfig, settings: Settings, console: "Console", *, force: bool = False
+) -> None:
+    """Runs a pipeline in this process and shows how it goes.
+
+    Args:
+        config: The pipeline's configuration.
+        settings: Places and addresses.
+        console: Where it is shown.
+        force: Train although nothing changed.
+
+    Raises:
+        RoundhouseError: The run could not start, for a reason that we can explain.
+        RunEnded: The run started and failed.
+    """
+    started = time.perf_counter()
+    prepare_home(settings)
+    if not force and (sentence := up_to_date(config, settings)):
+        console.print(f"[bold]{config.pipeline}[/] is {sentence}", soft_wrap=True)
+        return
+    databases.prepare_databases(settings)
+    with prefect_api(settings) as server, log_file(settings, config.pipeline) as log:
+        from infra.display import StageDisplay, show_summary
+
+        console.print(f"[bold]{config.pipeline}[/]: {config.ingestion.dataset}")
+        with StageDisplay(console):
+            summary = run_flow(config, server, force=force)
+        show_summary(console, summary, time.perf_counter() - started, str(log))
+
+
+def up_to_date(config: PipelineConfig, settings: Settings) -> str:
+    """Why there is nothing to do; empty where there is something.
+
+    It only looks: no server is started and nothing is written. What goes wrong here goes wrong
+    again in the run, where it is recorded.
+    """
+    if settings.tracking_uri is None and not (settings.home_folder / "mlflow.db").is_file():
+        return ""
+    from tasks import tracking
+    from tasks.freshness import find_standing, locate_source
+
+    try:
+        tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
+        standing = find_standing(config, locate_source(config, settings), settings.mlflow_uri)
+    except RoundhouseError:
+        return ""
+    return standing.sentence if standing.up_to_date else ""
+
+
+@contextlib.contextmanager
+def prefect_api(settings: Settings) -> Iterator[EmbeddedServer | None]:
+    """While it lasts, this process knows a Prefect API: the settings' own, or an embedded one."""
+    if settings.prefect_api_url:
+        environment.apply(environment.environment(settings, settings.prefect_api_url))
+        yield None
+        return
+    server = EmbeddedServer(
+        {**environment.environment(settings), **environment.EMBEDDED},
+        settings.log_folder / "prefect-server.log",
+    )
+    environment.apply(environment.environment(settings, server.api_url))
+    with server:
+        server.start()
+        yield server
+
+
+def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bool) -> "Summary":
+    """Runs the flow in this process and returns what it came to."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.training import train
+
+    if server is not None:
+        server.wait()
+    parameters = {name: getattr(config, name) for name in type(config).model_fields}
+    # a heartbeat tells a server that outlives the run; its thread would delay the end by a second
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        return train(**parameters, force=force)
+
+
+@contextlib.contextmanager
+def log_file(settings: Settings, name: str) -> Iterator[Path]:
+    """While it lasts, all that is logged goes to a file; its path is given.
+
+    Raises:
+        RunEnded: For any error inside, after it was logged with its traceback.
+    """
+    # Prefect configures logging when it is imported, and drops the handlers that it finds
+    import prefect  # noqa: F401
+
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    path = settings.log_folder / f"{stamp}-{name}-{uuid.uuid4().hex[:6]}.log"
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    for logged in LOGGED:
+        logging.getLogger(logged).addHandler(handler)
+    try:
+        yield path
+    except BaseException as error:
+        logger.exception("The run ended with an error")
+        raise RunEnded(path) from error
+    finally:
+        for logged in LOGGED:
+            logging.getLogger(logged).removeHandler(handler)
+        handler.close()

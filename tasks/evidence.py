@@ -1,0 +1,179 @@
+"""What each hand-off shows of a run: the metrics, tags and files that are kept with it."""
+
+import json
+from dataclasses import dataclass, field
+
+from tasks.handoffs import (
+    CheckedData,
+    Evaluation,
+    Handoff,
+    Package,
+    PreparedData,
+    Promotion,
+    Proof,
+    RegisteredModel,
+    Snapshot,
+    StoredFile,
+    TrainedModel,
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is kept with a run.
+
+    Args:
+        metrics: Name, value and step of each figure.
+        tags: Short texts by name.
+        files: Per path among the artefacts, a stored file.
+    """
+
+    metrics: tuple[tuple[str, float, int], ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+    files: dict[str, StoredFile] = field(default_factory=dict)
+
+
+def evidence_of(handoff: Handoff, *, with_history: bool) -> Evidence:
+    """The evidence in a hand-off; of a trained model, each epoch's metrics only if asked for."""
+    match handoff:
+        case Snapshot():
+            return Evidence(
+                metrics=(("data/rows", handoff.rows, 0),),
+                tags={
+                    "roundhouse.snapshot": handoff.file.sha256,
+                    "roundhouse.source": handoff.source_digest,
+                },
+            )
+        case CheckedData():
+            return Evidence(
+                metrics=(
+                    ("checks/passed", handoff.passed, 0),
+                    ("checks/total", handoff.total, 0),
+                    ("checks/warnings", len(handoff.warnings), 0),
+                ),
+                files={
+                    "checks/report.json": handoff.report,
+                    "checks/index.html": handoff.data_docs,
+                },
+            )
+        case PreparedData():
+            sides = {"train": handoff.train, "validation": handoff.validation, "test": handoff.test}
+            counts = tuple((f"data/{name}_rows", arrays.count, 0) for name, arrays in sides.items())
+            return Evidence(
+                metrics=(*counts, ("data/duplicates", handoff.duplicates, 0)),
+                files={"preprocessing.json": handoff.preprocessing},
+            )
+        case TrainedModel():
+            return _of_training(handoff, with_history=with_history)
+        case Evaluation():
+            return _of_evaluation(handoff)
+        case Package():
+            return Evidence(metrics=(("package/bytes", handoff.size, 0),))
+        case RegisteredModel():
+            return Evidence(tags={"roundhouse.version": str(handoff.version)})
+        case Proof():
+            return Evidence(
+                metrics=(
+                    ("proof/largest_difference", handoff.largest_difference, 0),
+                    ("proof/load_seconds", handoff.load_seconds, 0),
+                    ("proof/predict_seconds", handoff.predict_seconds, 0),
+                )
+            )
+        case Promotion():
+            return _of_promotion(handoff)
+        case _:
+            return Evidence()
+
+
+def dataset_of(handoff: Handoff) -> dict[str, str] | None:
+    """The fields of an MLflow dataset for a snapshot; None for other hand-offs."""
+    if not isinstance(handoff, Snapshot):
+        return None
+    columns = [{"name": c.name, "type": c.kind, "required": False} for c in handoff.columns]
+    return {
+        "name": handoff.dataset,
+        # MLflow keeps 36 characters of a digest; the whole one is a tag of the run
+        "digest": handoff.file.sha256[:36],
+        "source_type": "local",
+        "source": json.dumps({"uri": handoff.file.uri}),
+        "schema": json.dumps({"mlflow_colspec": columns}),
+        "profile": json.dumps(
+            {"num_rows": handoff.rows, "num_elements": handoff.rows * len(columns)}
+        ),
+    }
+
+
+def outcome_of(handoff: Handoff) -> str:
+    """A hand-off in a few words, as the line that ends its stage."""
+    match handoff:
+        case Snapshot():
+            return f"{handoff.rows:,} rows, {len(handoff.columns)} columns"
+        case CheckedData():
+            return f"{handoff.passed} of {handoff.total} checks passed"
+        case PreparedData(train=train, validation=validation, test=test):
+            return f"{train.count:,} train, {validation.count:,} validation, {test.count:,} test"
+        case TrainedModel():
+            epochs = len(next(iter(handoff.history.values()), ()))
+            return f"best epoch {handoff.best_epoch} of {epochs}, {handoff.parameters:,} parameters"
+        case Evaluation():
+            shown = list(handoff.metrics.items())[:2]
+            return ", ".join(f"{name} {value:.4f}" for name, value in shown)
+        case Package():
+            return f"{handoff.size / 1e6:.1f} MB in {len(handoff.files)} files"
+        case RegisteredModel():
+            return f"{handoff.name} v{handoff.version}"
+        case Proof():
+            return f"{handoff.rows:,} predictions reproduced by a fresh process"
+        case Promotion():
+            return "champion" if handoff.champion == handoff.version else "not promoted"
+        case _:
+            return ""
+
+
+def _of_training(handoff: TrainedModel, *, with_history: bool) -> Evidence:
+    history = tuple(
+        (name, value, epoch)
+        for name, values in handoff.history.items()
+        for epoch, value in enumerate(values, start=1)
+    )
+    hardware = handoff.hardware
+    return Evidence(
+        metrics=(
+            ("training/parameters", handoff.parameters, 0),
+            ("training/best_epoch", handoff.best_epoch, 0),
+            ("training/rows_per_second", handoff.rows_per_second, 0),
+            ("training/seconds", handoff.seconds, 0),
+            *(history if with_history else ()),
+        ),
+        tags={
+            "roundhouse.hardware": ", ".join(hardware.devices),
+            "roundhouse.backend": hardware.backend,
+            "roundhouse.precision": hardware.precision,
+            "roundhouse.seed": str(handoff.seed),
+        },
+    )
+
+
+def _of_evaluation(handoff: Evaluation) -> Evidence:
+    baselines = tuple(
+        (f"baseline/{baseline}/{name}", value, 0)
+        for baseline, metrics in handoff.baselines.items()
+        for name, value in metrics.items()
+    )
+    return Evidence(
+        metrics=(*((f"test/{n}", v, 0) for n, v in handoff.metrics.items()), *baselines),
+        files={
+            "evaluation.json": handoff.report,
+            **{f"pictures/{name}": file for name, file in handoff.pictures.items()},
+        },
+    )
+
+
+def _of_promotion(handoff: Promotion) -> Evidence:
+    return Evidence(
+        metrics=tuple((f"champion/{n}", v, 0) for n, v in handoff.champion_metrics.items()),
+        tags={
+            "roundhouse.verdict": handoff.verdict.reason,
+            "roundhouse.promoted": str(handoff.verdict.promoted).lower(),
+        },
+    )

@@ -1,0 +1,156 @@
+"""Whether there is anything to do: what changed since the version that was judged last."""
+
+import importlib
+import json
+
+from tasks import tracking
+from tasks.config import PipelineConfig
+from tasks.fingerprints import code_digest, environment_digest, values_digest
+from tasks.handoffs import Handoff, Source
+from tasks.settings import Settings
+from tasks.sources import find_source
+
+CHAMPION = "champion"
+PARTS = ("source", "configuration", "code", "environment")
+
+
+class Standing(Handoff):
+    """How a pipeline stands against the versions in the registry.
+
+    Args:
+        fingerprint: Digest of what a run would train from: data, configuration, code, lock.
+        parts: The digest of each of these.
+        up_to_date: A version of this fingerprint exists and was judged against today's champion.
+        reason: Why there is something to do, in a few words.
+        sentence: The same for a person, as a sentence.
+        version: The version of this fingerprint, if there is one.
+        champion: Today's champion, if there is one.
+    """
+
+    fingerprint: str
+    parts: dict[str, str]
+    up_to_date: bool
+    reason: str
+    sentence: str
+    version: int | None = None
+    champion: int | None = None
+
+
+def locate_source(config: PipelineConfig, settings: Settings) -> Source:
+    """The source files of a pipeline, from where its configuration or the settings say."""
+    return find_source(
+        config.ingestion.dataset,
+        location=config.ingestion.location or settings.data_dir,
+        checksum=config.ingestion.checksum,
+        downloads=settings.downloads_folder,
+        timeout_seconds=settings.timeout_seconds,
+    )
+
+
+def fingerprint_parts(config: PipelineConfig, source: Source) -> dict[str, str]:
+    """The digests of what a version is made from, by name."""
+    # where the data lies is not what it is: the content has its own digest
+    ingestion = config.ingestion.model_copy(update={"location": None})
+    return {
+        "source": source.digest,
+        "configuration": values_digest(config.model_copy(update={"ingestion": ingestion})),
+        "code": code_digest(_modules(config)),
+        "environment": environment_digest(),
+    }
+
+
+def find_standing(config: PipelineConfig, source: Source, mlflow_uri: str) -> Standing:
+    """Compares what would be trained now with the versions in the registry."""
+    parts = fingerprint_parts(config, source)
+    fingerprint = values_digest(json.dumps(parts, sort_keys=True))
+    name = config.pipeline
+    service = tracking.client(mlflow_uri)
+    # versions found by a search do not carry their aliases; the registered model does
+    models = service.search_registered_models(f"name = '{name}'")
+    champion = int(models[0].aliases.get(CHAMPION, 0)) or None if models else None
+    versions = service.search_model_versions(f"name = '{name}'") if models else []
+    by_fingerprint = {v.tags.get("roundhouse.fingerprint"): v for v in versions}
+    found = by_fingerprint.get(fingerprint)
+    if found is not None and int(found.version) == champion:
+        sentence = (
+            f"up to date: champion v{champion} was trained from this data, configuration and code"
+        )
+        return Standing(
+            fingerprint=fingerprint,
+            parts=parts,
+            up_to_date=True,
+            reason="nothing changed",
+            sentence=sentence,
+            version=champion,
+            champion=champion,
+        )
+    if found is not None and found.tags.get("roundhouse.judged_against") == str(champion or ""):
+        sentence = (
+            f"up to date: v{found.version} was trained from this data, configuration and code and "
+            f"did not become champion (v{champion} is)"
+        )
+        return Standing(
+            fingerprint=fingerprint,
+            parts=parts,
+            up_to_date=True,
+            reason="nothing changed",
+            sentence=sentence,
+            version=int(found.version),
+            champion=champion,
+        )
+    newest = max(versions, key=lambda v: int(v.version), default=None)
+    reason = _reason(parts, newest.tags if newest else None)
+    return Standing(
+        fingerprint=fingerprint,
+        parts=parts,
+        up_to_date=False,
+        reason=reason,
+        sentence=f"to be trained: {reason}",
+        version=int(found.version) if found else None,
+        champion=champion,
+    )
+
+
+def _reason(parts: dict[str, str], tags: dict[str, str] | None) -> str:
+    if tags is None:
+        return "first training"
+    changed = [name for name in PARTS if tags.get(f"roundhouse.{name}_digest") != parts[name]]
+    words = {"source": "data", "environment": "lock"}
+    return f"{', '.join(words.get(name, name) for name in changed)} changed" if changed else "again"
+
+
+def _modules(config: PipelineConfig) -> tuple[str, ...]:
+    """The modules that decide what this pipeline trains: those of other datasets do not count."""
+    importlib.invalidate_caches()
+    return (
+        "flows.training",
+        *TRAINING_MODULES,
+        f"tasks.datasets.{config.ingestion.dataset}",
+        f"data_checks.suites.{config.ingestion.dataset}",
+        f"tasks.models.{config.model.architecture}",
+    )
+
+
+TRAINING_MODULES = (
+    "data_checks.profile",
+    "data_checks.report",
+    "data_checks.runner",
+    "tasks.baselines",
+    "tasks.devices",
+    "tasks.evaluation",
+    "tasks.features",
+    "tasks.fitting",
+    "tasks.gate",
+    "tasks.ingestion",
+    "tasks.metrics",
+    "tasks.packaging",
+    "tasks.preprocessing",
+    "tasks.promotion",
+    "tasks.registration",
+    "tasks.served",
+    "tasks.snapshots",
+    "tasks.splitting",
+    "tasks.training",
+    "tasks.validation",
+    "tasks.verification",
+)

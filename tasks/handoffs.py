@@ -1,0 +1,372 @@
+"""The small frozen values that stages pass on.
+
+    Source -> Snapshot -> CheckedData -> PreparedData -> TrainedModel -> Evaluation
+           -> Package -> RegisteredModel -> Proof -> Promotion
+
+Each is JSON: addresses, digests, counts and names, never a frame, a model or a live client. So a
+stage can run in another process or pod, results are cached by content, and the hand-offs themselves
+are the lineage of a model.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Side = Literal["train", "validation", "test"]
+
+
+class Handoff(BaseModel):
+    """What all hand-offs have in common: frozen, closed to unknown keys, JSON both ways."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    def stored_files(self) -> tuple["StoredFile", ...]:
+        """Every stored file that this hand-off is or points to, also through nested hand-offs."""
+        found: list[StoredFile] = []
+        pending: list[object] = [self]
+        while pending:
+            value = pending.pop()
+            if isinstance(value, StoredFile):
+                found.append(value)
+            elif isinstance(value, Handoff):
+                pending.extend(getattr(value, name) for name in type(value).model_fields)
+            elif isinstance(value, tuple):
+                pending.extend(value)
+            elif isinstance(value, dict):
+                pending.extend(value.values())
+        return tuple(found)
+
+
+class StoredFile(Handoff):
+    """A file in the content-addressed storage.
+
+    Args:
+        uri: Where it is; the digest is part of it.
+        sha256: Digest of its bytes, hexadecimal.
+        size: Bytes.
+    """
+
+    uri: str
+    sha256: str
+    size: int
+
+
+class RunContext(Handoff):
+    """Where a stage's run belongs; never part of what is computed, so never part of a cache key.
+
+    Args:
+        pipeline: Name of the pipeline.
+        run_id: Id of the MLflow run that the flow opened.
+        experiment_id: Id of the pipeline's MLflow experiment.
+        mlflow_uri: Address for tracking and registry.
+        storage_uri: Root of the content-addressed storage.
+        data_dir: Location of source files, instead of their public addresses.
+        downloads: Folder for fetched source files.
+        timeout_seconds: How long to wait for a service.
+        force: Train again although nothing changed.
+    """
+
+    pipeline: str
+    run_id: str
+    experiment_id: str
+    mlflow_uri: str = Field(repr=False)  # an address can hold a password
+    storage_uri: str
+    data_dir: str | None
+    downloads: str
+    timeout_seconds: float
+    force: bool = False
+
+
+class SourceFile(Handoff):
+    """One source file as it lies on this machine; `sha256` is of the unpacked bytes."""
+
+    name: str
+    path: str
+    sha256: str
+    size: int
+
+
+class Source(Handoff):
+    """The source files of a dataset, complete and unchanged; `digest` identifies their content."""
+
+    dataset: str
+    location: str
+    files: tuple[SourceFile, ...]
+    digest: str
+
+
+class Column(Handoff):
+    """One column of a snapshot.
+
+    Args:
+        name: As in the source.
+        role: What it is for. Only `feature` columns are given to a model.
+        kind: `numeric` (float64 or int64, blanks allowed), `category` (string, blanks allowed),
+            `image` (fixed-size list of uint8 with its shape), `text` or `time`.
+        personal: Values are never shown in a report, a log or a picture.
+        shape: Height, width and channels; only for images.
+        maximum: Largest value a pixel can take; only for images.
+        integer: Whole numbers (int64) only; for `numeric`, which is float64 otherwise.
+    """
+
+    name: str
+    role: Literal["feature", "label", "identifier", "part", "ignored"]
+    kind: Literal["numeric", "category", "image", "text", "time"]
+    personal: bool = False
+    shape: tuple[int, int, int] | None = None
+    maximum: int | None = None
+    integer: bool = False
+
+
+class Snapshot(Handoff):
+    """A dataset as one typed, read-only Parquet file.
+
+    Args:
+        dataset: Name of the dataset.
+        problem: What is predicted.
+        file: The Parquet file.
+        rows: Number of rows.
+        columns: Every column in the file, in order.
+        source_digest: Digest of the source files it was read from.
+        trial: Only some of the rows were asked for, so their number is not judged.
+    """
+
+    dataset: str
+    problem: Literal["classification", "regression"]
+    file: StoredFile
+    rows: int
+    columns: tuple[Column, ...]
+    source_digest: str
+    trial: bool = False
+
+    @property
+    def label(self) -> Column:
+        """The column that is predicted."""
+        return next(column for column in self.columns if column.role == "label")
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The columns a model is given, in order."""
+        return tuple(column for column in self.columns if column.role == "feature")
+
+
+class CheckedData(Handoff):
+    """A snapshot that passed its checks.
+
+    Args:
+        snapshot: What was checked.
+        passed: Checks that held.
+        warnings: One sentence for each failed check that only warns.
+        total: Checks that were run.
+        report: The whole report as JSON.
+        data_docs: The report as a page (HTML).
+    """
+
+    snapshot: Snapshot
+    passed: int
+    warnings: tuple[str, ...]
+    total: int
+    report: StoredFile
+    data_docs: StoredFile
+
+
+class Arrays(Handoff):
+    """One side of the split as arrays for the network.
+
+    Args:
+        inputs: `.npy`; images uint8 [rows, height, width, channels], tables float32 [rows, width].
+        labels: `.npy`; class indices int32 [rows], or targets float32 [rows].
+        rows: `.npy`; row numbers in the snapshot, int64 [rows], ascending.
+        count: Number of rows.
+        label_counts: Rows per class, in the order of the classes; empty for regression.
+    """
+
+    inputs: StoredFile
+    labels: StoredFile
+    rows: StoredFile
+    count: int
+    label_counts: tuple[int, ...] = ()
+
+
+class PreparedData(Handoff):
+    """The three sides of the split, and what was fitted on the training side.
+
+    Args:
+        snapshot: What was split.
+        split: The split's configuration as JSON-able values, to judge other models by.
+        train: Rows that train.
+        validation: Rows that decide when to stop.
+        test: Rows that judge.
+        preprocessing: What was fitted, as JSON; ships inside the package.
+        classes: Labels in the order of the network's outputs, as in the source; empty for
+            regression.
+        input_shape: Shape of one row of inputs.
+        pixel_maximum: Largest pixel value; only for images.
+        duplicates: Rows that have an identical twin, in features and label, on another side.
+        warnings: Sentences on what was noticed.
+    """
+
+    snapshot: Snapshot
+    split: dict[str, str | int | float | None]
+    train: Arrays
+    validation: Arrays
+    test: Arrays
+    preprocessing: StoredFile
+    classes: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    pixel_maximum: int | None = None
+    duplicates: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a row is an image."""
+        return self.pixel_maximum is not None
+
+
+class Hardware(Handoff):
+    """What training ran on."""
+
+    backend: str
+    devices: tuple[str, ...]
+    precision: str
+    cpu_count: int
+
+
+class TrainedModel(Handoff):
+    """A trained network.
+
+    Args:
+        network: The `.keras` file, with the best epoch's weights.
+        parameters: Number of trainable and other weights.
+        history: Per metric (`loss`, `val_loss`, ...), its value after each epoch.
+        best_epoch: Counted from 1.
+        resumed_from: Epochs that an interrupted training had already done; 0 for none.
+        seconds: Time spent in the training loop, by this process.
+        rows_per_second: Training rows per second of the training loop.
+        seed: Seed of weights, shuffling and dropout.
+        hardware: What it ran on.
+        summary: Layers, shapes and parameters, as text.
+    """
+
+    network: StoredFile
+    parameters: int
+    history: dict[str, tuple[float, ...]]
+    best_epoch: int
+    resumed_from: int
+    seconds: float
+    rows_per_second: float
+    seed: int
+    hardware: Hardware
+    summary: str
+
+
+class Evaluation(Handoff):
+    """How the model does on the test rows.
+
+    Args:
+        rows: Number of test rows.
+        metrics: The model's metrics by name.
+        baselines: Per baseline (`majority`, `linear`, ...), the same metrics.
+        predictions: `.npy`; probabilities float32 [rows, classes] or values float32 [rows], in the
+            order of the test rows.
+        pictures: Per file name, a PNG.
+        report: All of the figures as JSON.
+        tolerance: How much a prediction may differ where other hardware computes it.
+    """
+
+    rows: int
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    predictions: StoredFile
+    pictures: dict[str, StoredFile]
+    report: StoredFile
+    tolerance: float = 1e-4
+
+
+class Package(Handoff):
+    """The one artefact that serves everywhere: an MLflow model as files.
+
+    Args:
+        files: Per path inside the package, the stored file.
+        requirements: What a serving environment has to install, pinned.
+        size: Bytes in all.
+    """
+
+    files: dict[str, StoredFile]
+    requirements: tuple[str, ...]
+    size: int
+
+
+class RegisteredModel(Handoff):
+    """A version in the model registry.
+
+    Args:
+        name: Name of the registered model.
+        version: Its number.
+        uri: Its registry address.
+        fingerprint: Digest of the data, configuration, code and lock that made it; its identity.
+    """
+
+    name: str
+    version: int
+    uri: str
+    fingerprint: str
+
+
+class Proof(Handoff):
+    """That a fresh process loaded the registered version and predicts as training did.
+
+    Args:
+        uri: What was loaded, by registry address.
+        rows: Test rows predicted.
+        largest_difference: Largest absolute difference between the two predictions.
+        tolerance: Largest difference allowed.
+        load_seconds: Time to load the version, imports not counted.
+        predict_seconds: Time to predict the rows.
+    """
+
+    uri: str
+    rows: int
+    largest_difference: float
+    tolerance: float
+    load_seconds: float
+    predict_seconds: float
+
+
+class Rule(Handoff):
+    """One rule of the gate: what was measured, what was asked for, and whether it held."""
+
+    name: str
+    passed: bool
+    value: float | None
+    bound: float | None
+    reason: str
+
+
+class Verdict(Handoff):
+    """Whether a model has earned the alias, by which rules, and why in one sentence."""
+
+    promoted: bool
+    rules: tuple[Rule, ...]
+    reason: str
+
+
+class Promotion(Handoff):
+    """What the gate decided, and which aliases moved.
+
+    Args:
+        verdict: The decision.
+        version: The version that was judged.
+        champion_before: Version that was the champion when judged, if any.
+        champion: Version that is the champion now, if any.
+        champion_metrics: Metrics of the champion that was compared with, on the compared rows.
+        compared_rows: Test rows on which both were compared.
+    """
+
+    verdict: Verdict
+    version: int
+    champion_before: int | None
+    champion: int | None
+    champion_metrics: dict[str, float]
+    compared_rows: int

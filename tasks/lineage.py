@@ -1,0 +1,56 @@
+"""Where a run comes from: the commit, the lock file, and its Prefect flow run."""
+
+import functools
+import getpass
+import subprocess
+
+from tasks.fingerprints import environment_digest
+from tasks.settings import PROJECT_FOLDER
+
+
+def describe_surroundings() -> dict[str, str]:
+    """The tags that no stage knows: code, lock, user, and the Prefect flow run's address."""
+    from prefect import runtime
+    from prefect.settings import get_current_settings
+
+    tags = {**git_state(), "roundhouse.lock": environment_digest(), "mlflow.user": _user()}
+    flow_run_id = runtime.flow_run.id
+    if flow_run_id:
+        settings = get_current_settings()
+        address = settings.ui_url or (settings.api.url or "").removesuffix("/api")
+        tags["roundhouse.prefect_flow_run"] = str(flow_run_id)
+        tags["roundhouse.prefect_address"] = f"{address}/runs/flow-run/{flow_run_id}"
+        tags["roundhouse.prefect_flow_run_name"] = str(runtime.flow_run.name)
+    return tags
+
+
+@functools.cache
+def git_state() -> dict[str, str]:
+    """The commit of the code and whether the tree had changes; nothing where there is no git."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    dirty = bool(_git("status", "--porcelain", "--untracked-files=normal"))
+    return {"mlflow.source.git.commit": commit, "roundhouse.git_dirty": str(dirty).lower()}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PROJECT_FOLDER), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # a container may run under a number that has no name
+        return "unknown"

@@ -1,0 +1,106 @@
+"""From a configuration to a run to work in: source files, what changed, an open MLflow run."""
+
+import json
+import logging
+
+from prefect import task
+
+from tasks import tracking
+from tasks.config import PipelineConfig
+from tasks.freshness import Standing, find_standing, locate_source
+from tasks.handoffs import Handoff, RunContext, Source
+from tasks.home import prepare_home
+from tasks.lineage import describe_surroundings
+from tasks.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Plan(Handoff):
+    """What a run will do.
+
+    Args:
+        source: The source files.
+        standing: What changed since the last judged version.
+        context: The run to work in; None when nothing is to be done.
+    """
+
+    source: Source
+    standing: Standing
+    context: RunContext | None
+
+
+@task(name="plan run")
+def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False) -> Plan:
+    """Finds the source files, sees what changed, and opens the MLflow run if there is work to do.
+
+    A failure is kept as a failed MLflow run, so that it is seen there as well.
+
+    Raises:
+        SourceError: The source files are missing or damaged.
+        ServiceError: A service does not answer.
+    """
+    prepare_home(settings)
+    tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
+    artifacts = None if settings.tracking_uri else settings.artifact_folder
+    experiment_id = tracking.open_experiment(settings.mlflow_uri, config.pipeline, artifacts)
+    try:
+        source = locate_source(config, settings)
+        standing = find_standing(config, source, settings.mlflow_uri)
+    except Exception as error:
+        run_id = _open_run(config, settings, experiment_id, None)
+        tracking.fail_run(settings.mlflow_uri, run_id, error)
+        raise
+    if standing.up_to_date and not force:
+        logger.info(standing.sentence)
+        return Plan(source=source, standing=standing, context=None)
+    context = RunContext(
+        pipeline=config.pipeline,
+        run_id=_open_run(config, settings, experiment_id, standing, force=force),
+        experiment_id=experiment_id,
+        mlflow_uri=settings.mlflow_uri,
+        storage_uri=settings.storage_uri,
+        data_dir=settings.data_dir,
+        downloads=str(settings.downloads_folder),
+        timeout_seconds=settings.timeout_seconds,
+        force=force,
+    )
+    return Plan(source=source, standing=standing, context=context)
+
+
+def parameters_of(config: PipelineConfig) -> dict[str, str]:
+    """The configuration as flat names and texts: `training.epochs` and `20`."""
+    flat: dict[str, str] = {}
+    for name, value in config.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": _text(part) for key, part in value.items()}
+        else:
+            flat[name] = _text(value)
+    return flat
+
+
+def _open_run(
+    config: PipelineConfig,
+    settings: Settings,
+    experiment_id: str,
+    standing: Standing | None,
+    *,
+    force: bool = False,
+) -> str:
+    reason = "could not start" if standing is None else standing.reason
+    reason = "forced" if force else reason
+    tags = {
+        "mlflow.source.name": "flows.training.train",
+        tracking.PROCESS_TAG: tracking.this_process(),
+        "roundhouse.why": reason,
+        "roundhouse.fingerprint": standing.fingerprint if standing else "",
+        "roundhouse.configuration": json.dumps(config.model_dump(mode="json"), sort_keys=True),
+        **describe_surroundings(),
+    }
+    name = f"{config.pipeline}: {reason}"
+    uri = settings.mlflow_uri
+    return tracking.open_run(uri, experiment_id, name, parameters_of(config), tags)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

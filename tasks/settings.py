@@ -1,0 +1,111 @@
+"""Places and addresses, from ROUNDHOUSE_* variables; read once, at the edge."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.errors import ConfigError
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Where things are. What is trained, and how, is not here but in `tasks.config`."""
+
+    model_config = SettingsConfigDict(env_prefix="ROUNDHOUSE_", frozen=True, extra="ignore")
+
+    home: Path = Field(
+        default=Path(".roundhouse"),
+        description="The folder that holds everything when nothing else is said: "
+        "databases, artefacts, stored data, logs.",
+    )
+    data_dir: str | None = Field(
+        default=None,
+        description="A folder, http(s) address or object-store address that holds the source "
+        "files of the datasets, instead of their public addresses.",
+    )
+    storage: str | None = Field(
+        default=None,
+        description="Where snapshots, checkpoints and packages are stored, as a folder or an "
+        "fsspec address such as s3://bucket/prefix. Default: storage/ in the home.",
+    )
+    tracking_uri: str | None = Field(
+        default=None,
+        # an address can hold a password
+        repr=False,
+        validation_alias=AliasChoices("ROUNDHOUSE_TRACKING_URI", "MLFLOW_TRACKING_URI"),
+        description="Address of the MLflow server; MLFLOW_TRACKING_URI is understood as well. "
+        "Default: an SQLite database in the home.",
+    )
+    prefect_api_url: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=AliasChoices("ROUNDHOUSE_PREFECT_API_URL", "PREFECT_API_URL"),
+        description="Address of the Prefect API, ending in /api; PREFECT_API_URL is understood as "
+        "well. Default: a server that is started for the run, on a database in the home.",
+    )
+    prefect_port: int = Field(
+        default=4200, ge=1, le=65535, description="Port of the Prefect pages of `roundhouse up`."
+    )
+    mlflow_port: int = Field(
+        default=5000, ge=1, le=65535, description="Port of the MLflow pages of `roundhouse up`."
+    )
+    pipelines: Path = Field(
+        default=PROJECT_FOLDER / "infra" / "prefect.yaml",
+        description="The file whose deployment blocks are the pipelines.",
+    )
+    timeout_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long to wait for an answer from a service before saying that it does "
+        "not answer.",
+    )
+
+    @property
+    def home_folder(self) -> Path:
+        """The home as an absolute path."""
+        return self.home.expanduser().absolute()
+
+    @property
+    def storage_uri(self) -> str:
+        """Where content is stored: the setting, or the home's own folder."""
+        return self.storage or str(self.home_folder / "storage")
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The tracking address: the setting, or the home's own database."""
+        return self.tracking_uri or f"sqlite:///{self.home_folder / 'mlflow.db'}"
+
+    @property
+    def artifact_folder(self) -> Path:
+        """Where MLflow keeps artefacts when the database is the home's own."""
+        return self.home_folder / "artifacts"
+
+    @property
+    def downloads_folder(self) -> Path:
+        """Where source files fetched from an address are kept, so that they are fetched once."""
+        return self.home_folder / "downloads"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where each command writes its full log, tracebacks included."""
+        return self.home_folder / "logs"
+
+
+def load_settings() -> Settings:
+    """The settings from the environment.
+
+    Raises:
+        ConfigError: A variable holds what its setting cannot be.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        name = f"ROUNDHOUSE_{problem['loc'][0]}".upper().replace(
+            "ROUNDHOUSE_ROUNDHOUSE_", "ROUNDHOUSE_"
+        )
+        raise ConfigError(
+            f"Received {name}={problem['input']!r}; {problem['msg'].lower()}. Correct or unset it."
+        ) from error

@@ -1,0 +1,148 @@
+"""What makes a function a stage: a Prefect task whose hand-off is reused if nothing changed.
+
+A hand-off is recalled under a key of our own: the digest of the stage's inputs, the code it uses
+and the lock file. Prefect's default key includes the run's id, so it never hits across runs, and
+hashes only the task's own lines (https://docs.prefect.io/v3/concepts/caching).
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+import logging
+import time
+import typing
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from prefect import Task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.states import Completed
+from pydantic import BaseModel, ValidationError
+
+from tasks import tracking
+from tasks.errors import RoundhouseError, ServiceError
+from tasks.evidence import outcome_of
+from tasks.fingerprints import code_digest, environment_digest
+from tasks.handoffs import Handoff, RunContext
+from tasks.storage import Storage
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=Handoff)
+logger = logging.getLogger(__name__)
+
+
+class Stage(Task[P, R]):
+    """A Prefect task that gives its caller the hand-off, also where its state says Cached."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        """Runs the stage in the current flow run and returns its hand-off."""
+        outcome: Any = super().__call__(*args, **kwargs)
+        if isinstance(outcome, State):
+            outcome = typing.cast(Any, outcome.data).result
+        return typing.cast(R, outcome)
+
+
+def stage(
+    *, code: tuple[str, ...], reuse: bool = True
+) -> Callable[[Callable[Concatenate[RunContext, P], R]], Stage[Concatenate[RunContext, P], R]]:
+    """Makes a function a stage.
+
+    The function's first argument is the run it belongs to; the others are hand-offs and
+    configurations, from which the key is made. Only an error that a retry may cure is retried.
+
+    Args:
+        code: Modules and packages whose change makes an earlier hand-off worthless; the function's
+            own module is always among them.
+        reuse: Whether an earlier hand-off may be recalled at all.
+    """
+
+    def decorate(
+        function: Callable[Concatenate[RunContext, P], R],
+    ) -> Stage[Concatenate[RunContext, P], R]:
+        returns = typing.get_type_hints(function)["return"]
+        modules = (function.__module__, *code)
+
+        @functools.wraps(function)
+        def run(context: RunContext, *args: P.args, **kwargs: P.kwargs) -> R:
+            started = time.perf_counter()
+            name = function.__name__
+            logger.info("%s started", name, extra={"stage": name, "event": "started"})
+            storage = Storage(context.storage_uri)
+            record = f"{name}/{_key(function, modules, context, args, kwargs)}"
+            handoff = _recall(storage, record, returns) if reuse and not context.force else None
+            recalled = handoff is not None
+            if handoff is None:
+                try:
+                    handoff = function(context, *args, **kwargs)
+                except RoundhouseError as error:
+                    tracking.log_evidence(context, error)
+                    raise
+                if reuse:
+                    storage.write_record(record, handoff.model_dump_json())
+            tracking.log_handoff(context, name, handoff, recalled=recalled)
+            seconds = time.perf_counter() - started
+            tracking.log_stage_seconds(context, name, seconds)
+            event, outcome = "reused" if recalled else "finished", outcome_of(handoff)
+            extra = {"stage": name, "event": event, "seconds": seconds, "outcome": outcome}
+            logger.info("%s %s in %.1f s: %s", name, event, seconds, outcome, extra=extra)
+            if recalled and TaskRunContext.get() is not None:
+                return typing.cast(R, Completed(name="Cached", data=handoff))
+            return typing.cast(R, handoff)
+
+        return Stage(
+            run,
+            name=function.__name__.replace("_", " "),
+            description=inspect.getdoc(function),
+            retries=2,
+            retry_delay_seconds=[2, 10],
+            retry_condition_fn=_may_be_cured,
+            persist_result=False,
+        )
+
+    return decorate
+
+
+def _key(
+    function: Callable[..., Any],
+    modules: tuple[str, ...],
+    context: RunContext,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> str:
+    bound = inspect.signature(function).bind(context, *args, **kwargs)
+    bound.apply_defaults()
+    inputs = {
+        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        for name, value in list(bound.arguments.items())[1:]
+    }
+    parts = [inputs, code_digest(modules), environment_digest()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _recall(storage: Storage, record: str, returns: type[R]) -> R | None:
+    """The earlier hand-off, if there is one and every file that it points to is still there."""
+    content = storage.read_record(record)
+    if content is None:
+        return None
+    try:
+        handoff = returns.model_validate_json(content)
+    except ValidationError:
+        logger.warning("The record %s cannot be read any more; the stage runs again", record)
+        return None
+    if all(storage.has(file) for file in handoff.stored_files()):
+        return handoff
+    logger.warning("Files of the record %s are gone; the stage runs again", record)
+    return None
+
+
+def _may_be_cured(task: Any, run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed stage is worth another try: only when a service did not answer."""
+    try:
+        state.result()
+    except ServiceError:
+        return True
+    except Exception:  # the failure itself is raised by the engine
+        return False
+    return False

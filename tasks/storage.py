@@ -1,0 +1,240 @@
+"""Content-addressed files behind an address: a local folder, or anything fsspec knows.
+
+Same bytes, same address. A file is written aside and then renamed (or put in one piece, on an
+object store), so a half-written one is never visible; stored files are read-only and never changed
+in place. Records are the one thing that is found by name: small JSON values, replaced as a whole.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import StorageError
+from tasks.handoffs import StoredFile
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file's bytes, hexadecimal, read in chunks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Storage:
+    """Files and records under one root.
+
+    Args:
+        uri: The root: a folder, or an fsspec address such as `s3://bucket/prefix`.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        self.is_local = "://" not in uri or uri.startswith("file://")
+        self._root = Path(uri.removeprefix("file://"))
+
+    def put_bytes(self, content: bytes, suffix: str = "") -> StoredFile:
+        """Stores bytes and returns where they are; storing the same again writes nothing."""
+        digest = hashlib.sha256(content).hexdigest()
+        uri = self._content_uri(digest, suffix)
+        if not self._exists(uri):
+            self._write(uri, content, read_only=True)
+        return StoredFile(uri=uri, sha256=digest, size=len(content))
+
+    def put_file(self, path: Path, suffix: str | None = None) -> StoredFile:
+        """Stores a copy of a file and returns where it is."""
+        digest, size = file_sha256(path), path.stat().st_size
+        uri = self._content_uri(digest, path.suffix if suffix is None else suffix)
+        if not self._exists(uri):
+            self._copy_in(path, uri)
+        return StoredFile(uri=uri, sha256=digest, size=size)
+
+    def path(self, stored: StoredFile) -> Path:
+        """A local path to a stored file, fetched first where the storage is remote.
+
+        Raises:
+            StorageError: The file is gone, or its bytes are not what was stored.
+        """
+        path = Path(stored.uri) if self.is_local else self._fetched(stored)
+        if not path.is_file() or path.stat().st_size != stored.size:
+            raise StorageError(
+                f"The stored file {stored.uri} is missing or cut short; expected {stored.size} "
+                "bytes. Run the pipeline again with --force to make it anew."
+            )
+        return path
+
+    def read_bytes(self, stored: StoredFile) -> bytes:
+        """The bytes of a stored file, checked against its digest."""
+        content = self.path(stored).read_bytes()
+        if hashlib.sha256(content).hexdigest() != stored.sha256:
+            raise StorageError(
+                f"The stored file {stored.uri} was changed after it was written; expected sha256 "
+                f"{stored.sha256}. Delete it and run the pipeline again with --force."
+            )
+        return content
+
+    def has(self, stored: StoredFile) -> bool:
+        """Whether a stored file is there in full."""
+        if self.is_local:
+            path = Path(stored.uri)
+            return path.is_file() and path.stat().st_size == stored.size
+        return self._exists(stored.uri)
+
+    def write_record(self, name: str, content: str) -> None:
+        """Writes or replaces a record."""
+        self._write(f"{self.uri}/records/{name}.json", content.encode(), read_only=False)
+
+    def read_record(self, name: str) -> str | None:
+        """A record's content; None where there is none."""
+        uri = f"{self.uri}/records/{name}.json"
+        if self.is_local:
+            try:
+                return self._local(uri).read_text()
+            except FileNotFoundError:
+                return None
+        filesystem = self._filesystem()
+        return str(filesystem.cat_file(uri).decode()) if filesystem.exists(uri) else None
+
+    def delete_record(self, name: str) -> None:
+        """Forgets a record; nothing happens where there is none."""
+        uri = f"{self.uri}/records/{name}.json"
+        if self.is_local:
+            self._local(uri).unlink(missing_ok=True)
+        elif self._exists(uri):
+            self._filesystem().rm_file(uri)
+
+    def named_path(self, name: str) -> Path:
+        """Where a file that changes until it is finished lies on this machine, if it is there.
+
+        A local storage's own file, otherwise a copy, fetched now. Whoever changes it writes aside
+        and renames, then calls `publish_named`.
+        """
+        if self.is_local:
+            return self._root / "unfinished" / name
+        local = self._local_folder() / hashlib.sha256(self.uri.encode()).hexdigest() / name
+        if self._exists(self._named_uri(name)):
+            local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with disk_errors(str(local)), _written_aside(local) as aside:
+                self._filesystem().get_file(self._named_uri(name), str(aside))
+        return local
+
+    def publish_named(self, name: str, path: Path) -> None:
+        """Sends a changed named file to a remote storage; a local one has it already."""
+        if not self.is_local:
+            self._filesystem().put_file(str(path), self._named_uri(name))
+
+    def delete_named(self, name: str, path: Path) -> None:
+        """Forgets a named file, here and in the storage; nothing happens where there is none."""
+        path.unlink(missing_ok=True)
+        if not self.is_local and self._exists(self._named_uri(name)):
+            self._filesystem().rm_file(self._named_uri(name))
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A scratch folder, on the storage's own disk where that is local, removed at the end."""
+        parent: Path | None = None
+        if self.is_local:
+            parent = self._root / "unfinished"
+            self._make_folder(parent)
+        with disk_errors(self.uri), tempfile.TemporaryDirectory(dir=parent) as folder:
+            yield Path(folder)
+
+    def _content_uri(self, digest: str, suffix: str) -> str:
+        root = str(self._root.absolute()) if self.is_local else self.uri
+        return f"{root}/content/{digest[:2]}/{digest}{suffix}"
+
+    def _named_uri(self, name: str) -> str:
+        return f"{self.uri}/unfinished/{name}"
+
+    def _local_folder(self) -> Path:
+        return Path(tempfile.gettempdir()) / f"roundhouse-{os.getuid()}"
+
+    def _local(self, uri: str) -> Path:
+        return Path(uri.removeprefix("file://"))
+
+    def _filesystem(self) -> Any:  # fsspec ships no types
+        import fsspec
+
+        try:
+            return fsspec.core.url_to_fs(self.uri)[0]
+        except (ImportError, ValueError) as error:
+            raise StorageError(
+                f"The storage {self.uri} cannot be opened: {error}. Install what its protocol "
+                "needs, or set ROUNDHOUSE_STORAGE to a folder."
+            ) from error
+
+    def _exists(self, uri: str) -> bool:
+        return self._local(uri).is_file() if self.is_local else bool(self._filesystem().exists(uri))
+
+    def _make_folder(self, folder: Path) -> None:
+        with disk_errors(self.uri):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def _write(self, uri: str, content: bytes, *, read_only: bool) -> None:
+        if not self.is_local:
+            self._filesystem().pipe_file(uri, content)
+            return
+        target = self._local(uri)
+        self._make_folder(target.parent)
+        with disk_errors(self.uri), _written_aside(target) as aside:
+            aside.write_bytes(content)
+            if read_only:
+                aside.chmod(0o444)
+
+    def _copy_in(self, path: Path, uri: str) -> None:
+        if not self.is_local:
+            self._filesystem().put_file(str(path), uri)
+            return
+        target = self._local(uri)
+        self._make_folder(target.parent)
+        with disk_errors(self.uri), _written_aside(target) as aside:
+            shutil.copyfile(path, aside)
+            aside.chmod(0o444)
+
+    def _fetched(self, stored: StoredFile) -> Path:
+        local = self._local_folder() / stored.sha256
+        if not local.is_file():
+            local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with disk_errors(str(local)), _written_aside(local) as aside:
+                self._filesystem().get_file(stored.uri, str(aside))
+                if file_sha256(aside) != stored.sha256:
+                    raise StorageError(
+                        f"The stored file {stored.uri} is not what was written; expected sha256 "
+                        f"{stored.sha256}. Run the pipeline again with --force to make it anew."
+                    )
+        return local
+
+
+@contextlib.contextmanager
+def _written_aside(target: Path) -> Iterator[Path]:
+    """A path beside the target; what is written there takes the target's place at the end."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".unfinished-")
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        with aside.open("rb") as stream:
+            os.fsync(stream.fileno())
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_errors(place: str) -> Iterator[None]:
+    """Says in a sentence what a full or read-only disk means; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE or isinstance(error, StorageError):
+            raise
+        raise StorageError(
+            f"Cannot write to {place}: {error.strerror or error}. Free some space or make it "
+            "writable, or set ROUNDHOUSE_HOME or ROUNDHOUSE_STORAGE to another place."
+        ) from error

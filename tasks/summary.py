@@ -1,0 +1,166 @@
+"""From all hand-offs of a run: its lineage, and the summary a person reads in the morning."""
+
+import json
+
+from pydantic import Field
+
+from tasks import tracking
+from tasks.handoffs import (
+    CheckedData,
+    Evaluation,
+    Handoff,
+    Package,
+    PreparedData,
+    Promotion,
+    Proof,
+    RegisteredModel,
+    RunContext,
+    Source,
+    TrainedModel,
+)
+from tasks.progress import show_summary
+from tasks.stages import stage
+
+SHOWN = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "log_loss", "mae", "rmse", "r2")
+
+
+class Summary(Handoff):
+    """What a run came to.
+
+    Args:
+        pipeline: Name of the pipeline.
+        up_to_date: A sentence, where nothing was to be done; the rest is empty then.
+        run_id: Id of the MLflow run.
+        rows: Rows checked.
+        checks: Checks passed, and checks in all.
+        warnings: One sentence for each thing that was noticed and did not stop the run.
+        metrics: Per metric: this model, each baseline, and the champion, by their names.
+        verdict: Why the model became the champion or did not.
+        promoted: Whether it did.
+        model: Name of the registered model.
+        version: Its version.
+        aliases: The aliases that the version has now.
+        proof: One sentence on the fresh process that loaded the version.
+    """
+
+    pipeline: str
+    up_to_date: str = ""
+    run_id: str = ""
+    rows: int = 0
+    checks: tuple[int, int] = (0, 0)
+    warnings: tuple[str, ...] = ()
+    metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
+    verdict: str = ""
+    promoted: bool = False
+    model: str = ""
+    version: int = 0
+    aliases: tuple[str, ...] = ()
+    proof: str = ""
+
+
+@stage(code=(), reuse=False)
+def summarise_run(
+    context: RunContext,
+    source: Source,
+    checked: CheckedData,
+    prepared: PreparedData,
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    package: Package,
+    registered: RegisteredModel,
+    proof: Proof,
+    promotion: Promotion,
+) -> Summary:
+    """Logs lineage.json and summary.md, and shows the summary in Prefect with links both ways."""
+    handoffs: dict[str, Handoff] = {
+        "source": source,
+        "checks": checked,
+        "prepared": prepared,
+        "trained": trained,
+        "evaluation": evaluation,
+        "package": package,
+        "registered": registered,
+        "proof": proof,
+        "promotion": promotion,
+    }
+    summary = summarise(context, checked, prepared, evaluation, registered, proof, promotion)
+    markdown = as_markdown(summary, trained)
+    lineage = {name: handoff.model_dump(mode="json") for name, handoff in handoffs.items()}
+    tracking.log_files(
+        context, {"lineage.json": json.dumps(lineage, indent=2), "summary.md": markdown}
+    )
+    tracking.describe_run(context, markdown)
+    show_summary(context, markdown, metric_rows(summary))
+    return summary
+
+
+def summarise(
+    context: RunContext,
+    checked: CheckedData,
+    prepared: PreparedData,
+    evaluation: Evaluation,
+    registered: RegisteredModel,
+    proof: Proof,
+    promotion: Promotion,
+) -> Summary:
+    """The summary of a run from its hand-offs."""
+    compared = {"this model": evaluation.metrics, **evaluation.baselines}
+    if promotion.champion_before not in (None, promotion.version):
+        compared[f"champion v{promotion.champion_before}"] = promotion.champion_metrics
+    is_champion = promotion.champion == promotion.version
+    return Summary(
+        pipeline=context.pipeline,
+        run_id=context.run_id,
+        rows=checked.snapshot.rows,
+        checks=(checked.passed, checked.total),
+        warnings=(*checked.warnings, *prepared.warnings),
+        metrics={
+            name: {who: figures[name] for who, figures in compared.items() if name in figures}
+            for name in SHOWN
+            if name in evaluation.metrics
+        },
+        verdict=promotion.verdict.reason,
+        promoted=promotion.verdict.promoted,
+        model=registered.name,
+        version=registered.version,
+        aliases=("champion", "challenger") if is_champion else ("challenger",),
+        proof=f"a fresh process loaded {proof.uri} and reproduced {proof.rows} predictions "
+        f"(largest difference {proof.largest_difference:.1g})",
+    )
+
+
+def metric_rows(summary: Summary) -> list[dict[str, str]]:
+    """The metrics as the rows of a table: the metric, then one column per model."""
+    return [
+        {"metric": name, **{who: f"{value:.4f}" for who, value in figures.items()}}
+        for name, figures in summary.metrics.items()
+    ]
+
+
+def as_markdown(summary: Summary, trained: TrainedModel) -> str:
+    """The summary as a page; links are added where it is shown."""
+    rows = metric_rows(summary)
+    names = list(rows[0]) if rows else []
+    table = [
+        "| " + " | ".join(names) + " |",
+        "|" + " --- |" * len(names),
+        *("| " + " | ".join(row.get(name, "") for name in names) + " |" for row in rows),
+    ]
+    word = "Promoted" if summary.promoted else "Not promoted"
+    passed, total = summary.checks
+    lines = [
+        f"# {summary.pipeline}: {summary.model} v{summary.version}",
+        "",
+        f"**{word}.** {summary.verdict}",
+        "",
+        *table,
+        "",
+        f"- Data: {summary.rows:,} rows, {passed} of {total} checks passed",
+        f"- Training: best epoch {trained.best_epoch} of "
+        f"{len(next(iter(trained.history.values()), ()))}, {trained.parameters:,} parameters, "
+        f"{', '.join(trained.hardware.devices)}, seed {trained.seed}",
+        f"- Proof: {summary.proof}",
+        f"- Aliases: {', '.join(summary.aliases)}",
+        *(f"- Warning: {warning}" for warning in summary.warnings),
+    ]
+    return "\n".join(lines)

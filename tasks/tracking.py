@@ -1,0 +1,266 @@
+"""The only door to MLflow runs: opened by the flow, found by id, never by what is active.
+
+Every call carries the run's id: MLflow's active run is thread-local, and Prefect runs tasks in
+threads.
+"""
+
+import contextlib
+import functools
+import logging
+import math
+import os
+import shutil
+import socket
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import RoundhouseError, ServiceError
+from tasks.evidence import dataset_of, evidence_of
+from tasks.handoffs import Handoff, RunContext, StoredFile
+from tasks.storage import Storage
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+PROCESS_TAG = "roundhouse.process"
+REASON_TAG = "roundhouse.reason"
+ENDED_TAG = "roundhouse.ended"
+logger = logging.getLogger(__name__)
+
+
+def client(uri: str) -> "MlflowClient":
+    """A client for tracking and registry at one address; made once per address.
+
+    Args:
+        uri: An http(s) address, or `sqlite:///` and a path whose folder exists.
+    """
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    return _client(uri)
+
+
+def require_answer(uri: str, timeout_seconds: float) -> None:
+    """Makes sure that an MLflow server answers, before its client tries for minutes.
+
+    Raises:
+        ServiceError: Nothing at the address says that it is healthy in time.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout_seconds):
+            return
+    except (urllib.error.URLError, OSError) as error:
+        raise ServiceError(
+            f"The MLflow server at {without_credentials(uri)} does not answer "
+            f"({getattr(error, 'reason', error)}); expected an answer in "
+            f"{timeout_seconds:g} s. "
+            "Start it, or correct ROUNDHOUSE_TRACKING_URI; unset, the home's database is used."
+        ) from error
+
+
+def without_credentials(uri: str) -> str:
+    """An address as it may be shown: without the user and password that it may hold."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def this_process() -> str:
+    """Where this process can be found: its host and its number."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def open_experiment(uri: str, name: str, artifacts: Path | None) -> str:
+    """The id of the experiment with a name, made if there is none.
+
+    Args:
+        uri: Address of the tracking store.
+        name: Name of the pipeline.
+        artifacts: Folder for the artefacts of a new experiment; None lets the server decide.
+    """
+    service = client(uri)
+    found = service.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    location = artifacts.joinpath(name).as_uri() if artifacts else None
+    return str(service.create_experiment(name, artifact_location=location))
+
+
+def open_run(
+    uri: str,
+    experiment_id: str,
+    name: str,
+    params: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> str:
+    """Opens a run, or reopens the one with the same fingerprint whose process is gone.
+
+    Runs of other fingerprints that their process left open are marked as killed.
+
+    Returns:
+        The run's id.
+    """
+    from mlflow.entities import Param
+
+    service = client(uri)
+    for run in service.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        if _is_alive(run.data.tags.get(PROCESS_TAG, "")):
+            continue
+        if run.data.tags.get("roundhouse.fingerprint") == tags["roundhouse.fingerprint"]:
+            for key, value in tags.items():
+                service.set_tag(run.info.run_id, key, value)
+            logger.info("Going on with run %s, which was interrupted", run.info.run_name)
+            return str(run.info.run_id)
+        service.set_tag(run.info.run_id, ENDED_TAG, "its process ended without a word")
+        service.set_terminated(run.info.run_id, "KILLED")
+    run_id = str(service.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+    service.log_batch(run_id, params=[Param(key, value[:6000]) for key, value in params.items()])
+    return run_id
+
+
+@contextlib.contextmanager
+def recorded(context: RunContext) -> Iterator[RunContext]:
+    """While it lasts, the machine's load is logged; at its end, the run says how it went."""
+    monitor = _system_monitor(context)
+    try:
+        yield context
+    except BaseException as error:
+        _finish_monitor(monitor)
+        fail_run(context.mlflow_uri, context.run_id, error)
+        raise
+    _finish_monitor(monitor)
+    client(context.mlflow_uri).set_terminated(context.run_id, "FINISHED")
+
+
+def fail_run(uri: str, run_id: str, error: BaseException) -> None:
+    """Marks a run as failed, or as killed where it was interrupted, and says why."""
+    is_failure = isinstance(error, Exception)
+    reason = (
+        str(error) if isinstance(error, RoundhouseError) else f"{type(error).__name__}: {error}"
+    )
+    try:
+        client(uri).set_tag(run_id, REASON_TAG, reason[:4000])
+        client(uri).set_tag(run_id, "mlflow.note.content", f"**Failed.** {reason[:4000]}")
+        client(uri).set_terminated(run_id, "FAILED" if is_failure else "KILLED")
+    except Exception:
+        # the failure itself matters more than that it could not be recorded
+        logger.exception("The failure of run %s could not be recorded", run_id)
+
+
+def log_handoff(context: RunContext, stage: str, handoff: Handoff, *, recalled: bool) -> None:
+    """Logs what a hand-off shows: parameters, metrics, files, the dataset, and the hand-off itself.
+
+    Args:
+        context: The run.
+        stage: Name of the stage that handed over.
+        handoff: What it handed over.
+        recalled: Whether an earlier run had made it; then its history per epoch is logged too,
+            which a stage that works logs while it works.
+    """
+    from mlflow.entities import Dataset as DatasetEntity
+    from mlflow.entities import DatasetInput, InputTag, Metric, RunTag
+
+    service, now = client(context.mlflow_uri), int(time.time() * 1000)
+    evidence = evidence_of(handoff, with_history=recalled)
+    service.log_batch(
+        context.run_id,
+        metrics=[
+            Metric(name, value, now, step)
+            for name, value, step in evidence.metrics
+            if math.isfinite(value)
+        ],
+        tags=[RunTag(name, value[:8000]) for name, value in evidence.tags.items()],
+    )
+    files: dict[str, StoredFile | str] = dict(evidence.files)
+    files[f"handoffs/{stage}.json"] = handoff.model_dump_json(indent=2)
+    log_files(context, files)
+    if dataset := dataset_of(handoff):
+        entity = DatasetEntity(**dataset)
+        tag = InputTag("mlflow.data.context", "training")
+        service.log_inputs(context.run_id, [DatasetInput(entity, [tag])])
+
+
+def log_files(context: RunContext, files: Mapping[str, StoredFile | str]) -> None:
+    """Logs files as artefacts of the run.
+
+    Args:
+        context: The run.
+        files: Per path among the artefacts, a stored file or the text itself.
+    """
+    storage = Storage(context.storage_uri)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            target = Path(folder, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, StoredFile):
+                shutil.copyfile(storage.path(content), target)
+            else:
+                target.write_text(content)
+        client(context.mlflow_uri).log_artifacts(context.run_id, folder)
+
+
+def log_evidence(context: RunContext, error: RoundhouseError) -> None:
+    """Logs the files that a failure carries, above all the check report."""
+    files = {name: file for name, file in error.evidence.items() if isinstance(file, StoredFile)}
+    if files:
+        log_files(context, files)
+
+
+def log_epoch(context: RunContext, epoch: int, metrics: Mapping[str, float]) -> None:
+    """Logs the metrics of one epoch, counted from 1, while the training goes on."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    found = [Metric(name, float(v), now, epoch) for name, v in metrics.items() if math.isfinite(v)]
+    client(context.mlflow_uri).log_batch(context.run_id, metrics=found)
+
+
+def log_stage_seconds(context: RunContext, stage: str, seconds: float) -> None:
+    """Logs how long a stage took."""
+    client(context.mlflow_uri).log_metric(context.run_id, f"seconds/{stage}", seconds)
+
+
+def describe_run(context: RunContext, markdown: str) -> None:
+    """Puts a text on the run's page."""
+    client(context.mlflow_uri).set_tag(context.run_id, "mlflow.note.content", markdown)
+
+
+@functools.cache
+def _client(uri: str) -> "MlflowClient":
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _is_alive(process: str) -> bool:
+    host, _, number = process.rpartition(":")
+    if host != socket.gethostname() or not number.isdigit():
+        # on another machine nobody here can tell; leave it alone
+        return bool(process)
+    import psutil
+
+    return psutil.pid_exists(int(number)) and int(number) != os.getpid()
+
+
+def _system_monitor(context: RunContext) -> Any:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+    monitor = SystemMetricsMonitor(
+        context.run_id, resume_logging=True, tracking_uri=context.mlflow_uri
+    )
+    monitor.start()
+    return monitor
+
+
+def _finish_monitor(monitor: Any) -> None:
+    """Ends the monitor with one last sample, so that a run of seconds has one as well."""
+    try:
+        monitor.collect_metrics()
+        monitor.publish_metrics(monitor.aggregate_metrics())
+    finally:
+        monitor.finish()

@@ -1,0 +1,61 @@
+import importlib
+from pathlib import Path
+
+import pytest
+
+from tasks import fingerprints
+from tasks.config import TrainingConfig
+from tasks.fingerprints import code_digest, environment_digest, values_digest
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "engine_under_test.py"
+    path.write_text('"""An engine."""\n\ndef turn(x):\n    return x + 1\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    return path
+
+
+def digest_of(path: Path) -> str:
+    fingerprints._files.cache_clear()
+    fingerprints._file_digest.cache_clear()
+    importlib.invalidate_caches()
+    return code_digest([path.stem])
+
+
+def test_comments_and_docstrings_do_not_count(module: Path) -> None:
+    before = digest_of(module)
+    module.write_text('"""Another text."""\n\n\ndef turn(x):\n    # why\n    return x + 1\n')
+    assert digest_of(module) == before
+
+
+def test_code_counts(module: Path) -> None:
+    before = digest_of(module)
+    module.write_text("def turn(x):\n    return x + 2\n")
+    assert digest_of(module) != before
+
+
+def test_every_file_of_a_package_counts() -> None:
+    assert code_digest(["tasks"]) != code_digest(["tasks.config"])
+
+
+def test_an_unknown_module_is_an_error() -> None:
+    with pytest.raises(ModuleNotFoundError, match="stage's code= names it"):
+        code_digest(["no_such_module"])
+
+
+def test_values_count_by_content() -> None:
+    assert values_digest(TrainingConfig(epochs=3)) == values_digest(TrainingConfig(epochs=3))
+    assert values_digest(TrainingConfig(epochs=3)) != values_digest(TrainingConfig(epochs=4))
+
+
+def test_without_a_lock_what_is_installed_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_lock = environment_digest()
+    environment_digest.cache_clear()
+    monkeypatch.setattr(fingerprints, "PROJECT_FOLDER", tmp_path)
+    try:
+        assert environment_digest() != with_lock
+    finally:
+        environment_digest.cache_clear()

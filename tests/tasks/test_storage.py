@@ -1,0 +1,96 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import StorageError
+from tasks.storage import Storage, disk_errors
+
+
+@pytest.fixture(params=["local", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    place = str(tmp_path / "storage") if request.param == "local" else f"memory://{tmp_path.name}"
+    return Storage(place)
+
+
+def test_same_bytes_have_the_same_address(storage: Storage) -> None:
+    first = storage.put_bytes(b"engine", ".txt")
+    again = storage.put_bytes(b"engine", ".txt")
+    assert first == again
+    assert storage.read_bytes(first) == b"engine"
+    assert first.uri.endswith(f"{first.sha256}.txt")
+
+
+def test_a_file_comes_back_as_it_was_put(storage: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "rows.parquet"
+    source.write_bytes(b"rows")
+    stored = storage.put_file(source)
+    assert storage.has(stored)
+    assert storage.path(stored).read_bytes() == b"rows"
+    assert stored.size == 4
+
+
+def test_stored_files_are_read_only(tmp_path: Path) -> None:
+    stored = Storage(str(tmp_path)).put_bytes(b"engine")
+    assert stat.S_IMODE(os.stat(stored.uri).st_mode) == 0o444
+
+
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    stored = storage.put_bytes(b"engine")
+    Path(stored.uri).chmod(0o644)
+    Path(stored.uri).write_bytes(b"eng")
+    assert not storage.has(stored)
+    with pytest.raises(StorageError, match="missing or cut short; expected 6 bytes.*--force"):
+        storage.path(stored)
+
+
+def test_a_file_that_was_changed_is_refused(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    stored = storage.put_bytes(b"engine")
+    Path(stored.uri).chmod(0o644)
+    Path(stored.uri).write_bytes(b"ENGINE")
+    with pytest.raises(StorageError, match="was changed after it was written"):
+        storage.read_bytes(stored)
+
+
+def test_records_are_replaced_and_forgotten(storage: Storage) -> None:
+    assert storage.read_record("stage/key") is None
+    storage.write_record("stage/key", "1")
+    storage.write_record("stage/key", "2")
+    assert storage.read_record("stage/key") == "2"
+    storage.delete_record("stage/key")
+    storage.delete_record("stage/key")
+    assert storage.read_record("stage/key") is None
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "storage"))
+    missing = tmp_path / "missing"
+    with pytest.raises(FileNotFoundError):
+        storage.put_file(missing)
+    assert not list(tmp_path.rglob("*missing*"))
+
+
+def test_a_workspace_is_removed(storage: Storage) -> None:
+    with storage.workspace() as folder:
+        (folder / "half").write_text("written")
+    assert not folder.exists()
+
+
+def test_a_full_disk_is_said_in_a_sentence() -> None:
+    with pytest.raises(StorageError, match="Cannot write to here: No space left.*Free some space"):
+        with disk_errors("here"):
+            Path("/dev/full").write_text("x")
+
+
+def test_other_errors_of_the_system_pass() -> None:
+    with pytest.raises(FileNotFoundError):
+        with disk_errors("here"):
+            Path("/does/not/exist").read_text()
+
+
+def test_an_unknown_protocol_is_said_in_a_sentence() -> None:
+    with pytest.raises(StorageError, match="nowhere://bucket cannot be opened.*ROUNDHOUSE_STORAGE"):
+        Storage("nowhere://bucket").put_bytes(b"x")
