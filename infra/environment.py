@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from tasks.settings import Settings
 
@@ -10,14 +11,12 @@ QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
 # what our stages log is shown in the Prefect UI; the terminal has a display of its own
-PREFECT = {
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,data_checks,flows",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-}
+PREFECT = {"PREFECT_LOGGING_SETTINGS_PATH": str(Path(__file__).with_name("logging.yml"))}
 
 # a server for one run has no user interface that would need the block types
 EMBEDDED = {"PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false"}

@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from tasks.summary import Summary
 
-LOGGED = ("", "tasks", "data_checks", "flows")
 logger = logging.getLogger(__name__)
 
 
@@ -101,6 +102,8 @@ def prefect_api(settings: Settings) -> Iterator[EmbeddedServer | None]:
 
 def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bool) -> "Summary":
     """Runs the flow in this process and returns what it came to."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.training import train
@@ -110,7 +113,12 @@ def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bo
     parameters = {name: getattr(config, name) for name in type(config).model_fields}
     # a heartbeat tells a server that outlives the run; its thread would delay the end by a second
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        return train(**parameters, force=force)
+        try:
+            return train(**parameters, force=force)
+        finally:
+            # what is still to be sent must arrive before the embedded server ends
+            APILogWorker.drain_all(timeout=5)
+            EventsWorker.drain_all()
 
 
 @contextlib.contextmanager
@@ -121,20 +129,36 @@ def log_file(settings: Settings, name: str) -> Iterator[Path]:
         RunEnded: For any error inside, after it was logged with its traceback.
     """
     # Prefect configures logging when it is imported, and drops the handlers that it finds
-    import prefect  # noqa: F401
+    from prefect.logging.configuration import setup_logging
 
+    setup_logging()
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     path = settings.log_folder / f"{stamp}-{name}-{uuid.uuid4().hex[:6]}.log"
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    for logged in LOGGED:
-        logging.getLogger(logged).addHandler(handler)
+    root = logging.getLogger()
+    root.addHandler(handler)
     try:
-        yield path
+        with libraries_print_to(path):
+            yield path
     except BaseException as error:
         logger.exception("The run ended with an error")
         raise RunEnded(path) from error
     finally:
-        for logged in LOGGED:
-            logging.getLogger(logged).removeHandler(handler)
+        root.removeHandler(handler)
         handler.close()
+
+
+@contextlib.contextmanager
+def libraries_print_to(path: Path) -> Iterator[None]:
+    """While it lasts, what goes to standard error goes to a file: TensorFlow's C++ heeds no setting."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)

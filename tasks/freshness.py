@@ -1,6 +1,5 @@
 """Whether there is anything to do: what changed since the version that was judged last."""
 
-import importlib
 import json
 
 from tasks import tracking
@@ -40,7 +39,8 @@ def locate_source(config: PipelineConfig, settings: Settings) -> Source:
     """The source files of a pipeline, from where its configuration or the settings say."""
     return find_source(
         config.ingestion.dataset,
-        location=config.ingestion.location or settings.data_dir,
+        location=config.ingestion.location,
+        data_dir=settings.data_dir,
         checksum=config.ingestion.checksum,
         downloads=settings.downloads_folder,
         timeout_seconds=settings.timeout_seconds,
@@ -54,7 +54,7 @@ def fingerprint_parts(config: PipelineConfig, source: Source) -> dict[str, str]:
     return {
         "source": source.digest,
         "configuration": values_digest(config.model_copy(update={"ingestion": ingestion})),
-        "code": code_digest(_modules(config)),
+        "code": code_digest(training_modules(config)),
         "environment": environment_digest(),
     }
 
@@ -69,8 +69,9 @@ def find_standing(config: PipelineConfig, source: Source, mlflow_uri: str) -> St
     models = service.search_registered_models(f"name = '{name}'")
     champion = int(models[0].aliases.get(CHAMPION, 0)) or None if models else None
     versions = service.search_model_versions(f"name = '{name}'") if models else []
-    by_fingerprint = {v.tags.get("roundhouse.fingerprint"): v for v in versions}
-    found = by_fingerprint.get(fingerprint)
+    same = [v for v in versions if v.tags.get("roundhouse.fingerprint") == fingerprint]
+    # a forced training gives a second version of one fingerprint: the champion counts, or the newest
+    found = max(same, key=lambda v: (int(v.version) == champion, int(v.version)), default=None)
     if found is not None and int(found.version) == champion:
         sentence = (
             f"up to date: champion v{champion} was trained from this data, configuration and code"
@@ -119,9 +120,8 @@ def _reason(parts: dict[str, str], tags: dict[str, str] | None) -> str:
     return f"{', '.join(words.get(name, name) for name in changed)} changed" if changed else "again"
 
 
-def _modules(config: PipelineConfig) -> tuple[str, ...]:
+def training_modules(config: PipelineConfig) -> tuple[str, ...]:
     """The modules that decide what this pipeline trains: those of other datasets do not count."""
-    importlib.invalidate_caches()
     return (
         "flows.training",
         *TRAINING_MODULES,
@@ -136,11 +136,15 @@ TRAINING_MODULES = (
     "data_checks.report",
     "data_checks.runner",
     "tasks.baselines",
+    "tasks.columns",
+    "tasks.datasets.definition",
     "tasks.devices",
     "tasks.evaluation",
     "tasks.features",
     "tasks.fitting",
+    "tasks.formats",
     "tasks.gate",
+    "tasks.identities",
     "tasks.ingestion",
     "tasks.metrics",
     "tasks.packaging",

@@ -5,8 +5,9 @@ import logging
 
 from prefect import task
 
-from tasks import tracking
+from tasks import gate, prover, tracking
 from tasks.config import PipelineConfig
+from tasks.datasets import get_dataset
 from tasks.freshness import Standing, find_standing, locate_source
 from tasks.handoffs import Handoff, RunContext, Source
 from tasks.home import prepare_home
@@ -41,6 +42,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
         ServiceError: A service does not answer.
     """
     prepare_home(settings)
+    gate.require_known(config.gate.metric, get_dataset(config.ingestion.dataset).problem)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
     artifacts = None if settings.tracking_uri else settings.artifact_folder
     experiment_id = tracking.open_experiment(settings.mlflow_uri, config.pipeline, artifacts)
@@ -54,6 +56,8 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     if standing.up_to_date and not force:
         logger.info(standing.sentence)
         return Plan(source=source, standing=standing, context=None)
+    # its imports take as long as those of all the stages before it is asked
+    prover.warm(settings.mlflow_uri)
     context = RunContext(
         pipeline=config.pipeline,
         run_id=_open_run(config, settings, experiment_id, standing, force=force),

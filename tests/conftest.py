@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,10 +76,12 @@ class Roundhouse:
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, wrapper: Sequence[str] = (), **variables: str
+    ) -> "subprocess.Popen[str]":
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(CLEANED)}
         return subprocess.Popen(
-            [Path(sys.executable).with_name("roundhouse"), *arguments],
+            [*wrapper, Path(sys.executable).with_name("roundhouse"), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -93,8 +95,10 @@ class Roundhouse:
             },
         )
 
-    def __call__(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*arguments, **variables)
+    def __call__(
+        self, *arguments: str, wrapper: Sequence[str] = (), **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*arguments, wrapper=wrapper, **variables)
         out, error = process.communicate(timeout=300)
         return subprocess.CompletedProcess(arguments, process.returncode, out, error)
 
@@ -136,6 +140,12 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.start()
         server.wait()
         yield server.api_url
+
+
+@pytest.fixture(scope="session")
+def roundhouse_at() -> Callable[..., Roundhouse]:
+    """Makes the real command on a home: (home, **variables) -> Roundhouse."""
+    return lambda home, **variables: Roundhouse(home, variables)
 
 
 @pytest.fixture

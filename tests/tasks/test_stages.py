@@ -55,7 +55,9 @@ def test_another_run_of_the_pipeline_reuses_it(context: RunContext, source: Sour
     other = client.create_run(context.experiment_id).info.run_id
     turn_engine.fn(context.model_copy(update={"run_id": other}), source, TrainingConfig())
     assert CALLS == ["abc"]
-    assert [f.path for f in client.list_artifacts(other, "handoffs")] == ["handoffs/turn_engine.json"]
+    assert [f.path for f in client.list_artifacts(other, "handoffs")] == [
+        "handoffs/turn_engine.json"
+    ]
 
 
 def test_force_runs_it_again(context: RunContext, source: Source) -> None:

@@ -1,0 +1,151 @@
+"""What hardware is here, and how best to train on it: precision, batching of steps, determinism."""
+
+import contextlib
+import logging
+import math
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from tasks.handoffs import Hardware
+
+# steps per call into the backend; measured twice as fast as 1 on a CPU, and no faster beyond
+STEPS_PER_EXECUTION = 32
+# NVIDIA's compute capability from which bfloat16 is computed in hardware (Ampere)
+BFLOAT16_CAPABILITY = (8, 0)
+logger = logging.getLogger(__name__)
+
+Accelerator = tuple[str, tuple[int, ...] | None]
+
+
+def find_hardware(precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto") -> Hardware:
+    """What training will run on, with the precision that was asked for or is best there.
+
+    A GPU's memory is taken as it is needed, not all at once, so that two trainings can share it.
+
+    Args:
+        precision: 'auto' is mixed bfloat16 where every GPU computes it in hardware, else float32.
+    """
+    import keras
+
+    backend = keras.config.backend()
+    accelerators = {"tensorflow": _tensorflow_gpus, "jax": _jax_accelerators}.get(backend, list)()
+    devices = tuple(name for name, _ in accelerators) or (f"CPU {platform.machine()}",)
+    if precision == "auto":
+        precision = best_precision([capability for _, capability in accelerators])
+    return Hardware(backend=backend, devices=devices, precision=precision, cpu_count=_usable_cpus())
+
+
+def best_precision(
+    capabilities: Sequence[tuple[int, ...] | None],
+) -> Literal["float32", "mixed_bfloat16"]:
+    """The fastest precision that needs no care, by the compute capability of each accelerator.
+
+    Args:
+        capabilities: Of each accelerator, for example (9, 0); None where it is not known.
+    """
+    known = [capability for capability in capabilities if capability is not None]
+    if not known or len(known) < len(capabilities):
+        return "float32"
+    return "mixed_bfloat16" if min(known) >= BFLOAT16_CAPABILITY else "float32"
+
+
+def steps_per_execution(rows: int, batch_size: int) -> int:
+    """Steps that Keras runs before it comes back to Python: 32, or an epoch that has fewer.
+
+    A remainder is no trouble: the last call of an epoch ends with the rows.
+    """
+    return max(1, min(STEPS_PER_EXECUTION, math.ceil(rows / batch_size)))
+
+
+def jit_compile(hardware: Hardware) -> bool | Literal["auto"]:
+    """Whether XLA compiles the training step: not on a CPU, where its convolutions are slow."""
+    return False if hardware.devices[0].startswith("CPU") else "auto"
+
+
+@contextlib.contextmanager
+def precision_policy(precision: str) -> Iterator[None]:
+    """While it lasts, layers are built with a dtype policy; the policy before comes back.
+
+    Args:
+        precision: Name of a Keras dtype policy.
+    """
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def repeatable(seed: int, *, deterministic: bool) -> Iterator[None]:
+    """Seeds everything; while it lasts, operations are bit-for-bit repeatable where asked for.
+
+    Args:
+        seed: Seed of Python, NumPy and the backend, below 2**32.
+        deterministic: Use only operations that give the same bits every time. TensorFlow only; on
+            other backends the seed has to do.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    if not deterministic or keras.config.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+    from tensorflow.python.framework import config as switches  # the way back is not public
+
+    was_enabled = switches.is_op_determinism_enabled()
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        if not was_enabled:
+            switches.disable_op_determinism()
+
+
+def _tensorflow_gpus() -> list[Accelerator]:
+    import tensorflow as tf
+
+    found = []
+    for gpu in tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(gpu)
+        found.append(described(details.get("device_name"), details.get("compute_capability")))
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            logger.debug("%s is in use already; how it takes its memory stays as it is", gpu.name)
+    return found
+
+
+def _jax_accelerators() -> list[Accelerator]:
+    import jax
+
+    accelerators = [device for device in jax.devices() if device.platform != "cpu"]
+    return [
+        described(device.device_kind, getattr(device, "compute_capability", None))
+        for device in accelerators
+    ]
+
+
+def described(name: str | None, capability: Any) -> Accelerator:
+    """An accelerator's name and compute capability, from a backend's own words for them.
+
+    Args:
+        name: As the driver calls it, if it does.
+        capability: A pair of numbers (TensorFlow), `"9.0"` (JAX) or None.
+    """
+    if isinstance(capability, str):
+        capability = tuple(int(part) for part in capability.split(".") if part.isdigit())
+    return f"GPU {name or 'of unknown type'}", tuple(capability) if capability else None
+
+
+def _usable_cpus() -> int:
+    """Cores this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

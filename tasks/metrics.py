@@ -1,0 +1,171 @@
+"""The figures that judge a model: labels and predictions in, named numbers out."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLASSIFICATION: Mapping[str, bool] = {
+    "accuracy": True,
+    "balanced_accuracy": True,
+    "precision_macro": True,
+    "recall_macro": True,
+    "f1_macro": True,
+    "roc_auc": True,
+    "pr_auc": True,
+    "log_loss": False,
+    "brier": False,
+    "calibration_error": False,
+}
+REGRESSION: Mapping[str, bool] = {"r2": True, "mae": False, "rmse": False}
+BINARY = 2
+HIGHER_IS_BETTER: Mapping[str, bool] = {**CLASSIFICATION, **REGRESSION}
+
+
+def known_metrics(problem: Literal["classification", "regression"]) -> tuple[str, ...]:
+    """Names of the metrics of a problem."""
+    return tuple(CLASSIFICATION if problem == "classification" else REGRESSION)
+
+
+def is_better(metric: str, value: float, other: float) -> bool:
+    """Whether a value of the metric is strictly better than another."""
+    return value > other if HIGHER_IS_BETTER[metric] else value < other
+
+
+def measure(
+    problem: Literal["classification", "regression"],
+    truth: NDArray[Any],
+    predictions: NDArray[np.floating],
+    bins: int = 10,
+) -> dict[str, float]:
+    """The metrics of a problem.
+
+    Args:
+        problem: What is predicted.
+        truth: Class indices [rows], or targets [rows].
+        predictions: Probabilities [rows, classes], or values [rows].
+        bins: Bins of the calibration error.
+    """
+    if problem == "classification":
+        return classification_metrics(truth, predictions, bins)
+    return regression_metrics(truth, predictions)
+
+
+def classification_metrics(
+    labels: NDArray[Any], probabilities: NDArray[np.floating], bins: int = 10
+) -> dict[str, float]:
+    """Metrics of predicted probabilities, from scikit-learn.
+
+    Means over classes (`..._macro`, `balanced_accuracy`) are over the classes that occur among the
+    rows. With two classes, `roc_auc` and `pr_auc` are of the second; with more, the mean of
+    one-versus-rest; both are left out when a class does not occur, since they are undefined then.
+
+    Args:
+        labels: Class indices [rows].
+        probabilities: [rows, classes]; each row is scaled to a sum of 1.
+        bins: Bins of the calibration error.
+    """
+    from sklearn import metrics
+
+    probabilities = scaled_to_one(probabilities)
+    classes = np.arange(probabilities.shape[1])
+    present, is_binary = np.unique(labels), len(classes) == BINARY
+    predicted = probabilities.argmax(axis=1)
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=present, average="macro", zero_division=0.0
+    )
+    figures = {
+        "accuracy": metrics.accuracy_score(labels, predicted),
+        "balanced_accuracy": recall,
+        "precision_macro": precision,
+        "recall_macro": recall,
+        "f1_macro": f1,
+        "log_loss": metrics.log_loss(labels, probabilities, labels=classes),
+        "brier": metrics.brier_score_loss(
+            _one_hot(labels, classes), probabilities, scale_by_half=is_binary
+        ),
+        "calibration_error": expected_calibration_error(labels, probabilities, bins),
+    }
+    if len(present) == len(classes):
+        truth = _one_hot(labels, classes)
+        scored = slice(1, None) if is_binary else slice(None)
+        figures["roc_auc"] = metrics.roc_auc_score(truth[:, scored], probabilities[:, scored])
+        figures["pr_auc"] = metrics.average_precision_score(
+            truth[:, scored], probabilities[:, scored]
+        )
+    return {name: float(value) for name, value in figures.items()}
+
+
+def regression_metrics(targets: NDArray[Any], values: NDArray[np.floating]) -> dict[str, float]:
+    """Mean absolute error, root mean squared error and R2, from scikit-learn.
+
+    R2 is left out for fewer than two rows, where it is undefined.
+
+    Args:
+        targets: [rows].
+        values: Predicted, [rows].
+    """
+    from sklearn import metrics
+
+    figures = {
+        "mae": metrics.mean_absolute_error(targets, values),
+        "rmse": metrics.root_mean_squared_error(targets, values),
+    }
+    if len(targets) > 1:
+        figures["r2"] = metrics.r2_score(targets, values)
+    return {name: float(value) for name, value in figures.items()}
+
+
+def expected_calibration_error(
+    labels: NDArray[Any], probabilities: NDArray[np.floating], bins: int
+) -> float:
+    """How far confidence and accuracy are apart, on average over bins of equal width.
+
+    Guo et al., On Calibration of Modern Neural Networks, 2017, equation 3
+    (https://arxiv.org/abs/1706.04599): the sum over bins of the share of rows in the bin times the
+    absolute difference of mean confidence and accuracy there, for the most probable class.
+
+    Args:
+        labels: Class indices [rows].
+        probabilities: [rows, classes].
+        bins: Number of bins between 0 and 1.
+    """
+    share, confidence, accuracy = calibration_bins(labels, probabilities, bins)
+    return float(np.sum(share * np.abs(confidence - accuracy)))
+
+
+def calibration_bins(
+    labels: NDArray[Any], probabilities: NDArray[np.floating], bins: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Share of the rows, mean confidence and accuracy, of each bin that holds rows.
+
+    Args:
+        labels: Class indices [rows].
+        probabilities: [rows, classes].
+        bins: Number of bins between 0 and 1; a bin holds its upper edge, not its lower.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    rows = np.bincount(index, minlength=bins)
+    held = rows > 0
+    return (
+        rows[held] / len(labels),
+        np.bincount(index, confidence, bins)[held] / rows[held],
+        np.bincount(index, right, bins)[held] / rows[held],
+    )
+
+
+def scaled_to_one(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Probabilities as float64 whose rows sum to 1; a row of zeros says nothing: all alike."""
+    exact = np.asarray(probabilities, dtype=np.float64)
+    total = exact.sum(axis=1, keepdims=True)
+    alike = np.full_like(exact, 1 / exact.shape[1])
+    scaled: NDArray[np.float64] = np.divide(exact, total, out=alike, where=total > 0)
+    return scaled
+
+
+def _one_hot(labels: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    hot: NDArray[np.int64] = (np.asarray(labels)[:, None] == classes[None, :]).astype(np.int64)
+    return hot

@@ -1,0 +1,142 @@
+"""The network, its preprocessing and its code as one MLflow model that takes raw rows."""
+
+import json
+import logging
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.handoffs import Package, PreparedData, RunContext, TrainedModel
+from tasks.stages import stage
+from tasks.storage import Storage
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from mlflow.models import ModelSignature
+
+CODE_FOLDER = Path(__file__).resolve().parent
+SERVER_NEEDS = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
+logger = logging.getLogger(__name__)
+
+
+def server_requirements() -> tuple[str, ...]:
+    """What a server has to install, pinned to what is installed here.
+
+    A local label such as `+cu128` is left out: no public index has such a version.
+    """
+    return tuple(f"{name}=={metadata.version(name).partition('+')[0]}" for name in SERVER_NEEDS)
+
+
+def model_signature(prepared: PreparedData) -> "ModelSignature":
+    """What the package takes and gives.
+
+    Every feature column is required, so MLflow refuses a frame that lacks one; a blank is allowed
+    in each, as NaN in a numeric column (double) and as None in a category (string).
+
+    Args:
+        prepared: Gives the columns and the classes.
+    """
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+    if prepared.is_image:
+        shape = (-1, *prepared.input_shape)
+        inputs = Schema([TensorSpec(np.dtype("uint8"), shape)])
+    else:
+        types = {"numeric": DataType.double}
+        inputs = Schema(
+            [
+                ColSpec(types.get(column.kind, DataType.string), column.name)
+                for column in prepared.snapshot.features
+            ]
+        )
+    prediction = DataType.string if prepared.classes else DataType.float
+    outputs = [ColSpec(prediction, "prediction")]
+    outputs += [ColSpec(DataType.float, f"probability_{label}") for label in prepared.classes]
+    return ModelSignature(inputs=inputs, outputs=Schema(outputs))
+
+
+def input_example(prepared: PreparedData) -> "np.ndarray | pd.DataFrame":
+    """A made-up row, so that no value of a real one leaves the storage: zeros, and blanks.
+
+    Args:
+        prepared: Gives the columns.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if prepared.is_image:
+        return np.zeros((1, *prepared.input_shape), np.uint8)
+    row = {c.name: 0.0 if c.kind == "numeric" else "" for c in prepared.snapshot.features}
+    return pd.DataFrame([row])
+
+
+def save_package(folder: Path, prepared: PreparedData, network: Path, preprocessing: Path) -> None:
+    """Writes the MLflow model.
+
+    Args:
+        folder: A scratch folder; the model becomes its folder `model`.
+        prepared: Gives the columns and the classes.
+        network: The `.keras` file.
+        preprocessing: What was fitted, as JSON.
+    """
+    from mlflow import pyfunc
+    from mlflow.models import Model
+
+    parts = folder / "parts"
+    parts.mkdir()
+    contents = {"classes": prepared.classes, "is_image": prepared.is_image}
+    (parts / "contents.json").write_text(json.dumps(contents))
+    shutil.copyfile(network, parts / "network.keras")
+    shutil.copyfile(preprocessing, parts / "preprocessing.json")
+    shutil.copyfile(CODE_FOLDER / "features.py", parts / "features.py")
+    artifacts = {path.stem: str(path) for path in sorted(parts.iterdir())}
+    model = Model()
+    pyfunc.save_model(
+        path=folder / "model",
+        mlflow_model=model,
+        python_model=str(CODE_FOLDER / "served.py"),
+        artifacts=artifacts,
+        signature=model_signature(prepared),
+        input_example=input_example(prepared),
+        pip_requirements=list(server_requirements()),
+        # a folder without a project: else MLflow exports the uv project of the working folder
+        uv_project_path=str(parts),
+    )
+    _forget_places(model, folder / "model")
+
+
+@stage(code=("tasks.served", "tasks.features"))
+def package_model(context: RunContext, prepared: PreparedData, trained: TrainedModel) -> Package:
+    """Saves the MLflow model and stores its files."""
+    storage = Storage(context.storage_uri)
+    with storage.workspace() as folder:
+        save_package(
+            folder, prepared, storage.path(trained.network), storage.path(prepared.preprocessing)
+        )
+        root = folder / "model"
+        paths = sorted(path for path in root.rglob("*") if path.is_file())
+        files = {
+            path.relative_to(root).as_posix(): storage.put_file(path)
+            for path in paths
+            if path.suffix != ".pyc"
+        }
+    return Package(
+        files=files,
+        requirements=server_requirements(),
+        size=sum(file.size for file in files.values()),
+    )
+
+
+def _forget_places(model: Any, folder: Path) -> None:
+    """Replaces the paths of this machine, which MLflow notes down and never reads, by names."""
+    from mlflow import pyfunc
+
+    flavor = model.flavors[pyfunc.FLAVOR_NAME]
+    flavor["model_code_path"] = "served.py"
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    model.save(folder / "MLmodel")

@@ -1,0 +1,208 @@
+"""A proved version against the gate: verdict out, and the alias moved if it was earned."""
+
+import json
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks import gate, prover
+from tasks.config import GateConfig, SplitConfig
+from tasks.errors import ConfigError, DataError, ProofFailed, ServiceError
+from tasks.handoffs import (
+    Evaluation,
+    PreparedData,
+    Promotion,
+    Proof,
+    RegisteredModel,
+    RunContext,
+    Verdict,
+)
+from tasks.metrics import measure
+from tasks.registry import (
+    CHALLENGER,
+    CHAMPION,
+    JUDGED_AGAINST,
+    PREVIOUS,
+    SPLIT,
+    VERDICT,
+    Registry,
+)
+from tasks.snapshots import read_snapshot
+from tasks.splitting import TEST, assign_sides, identity_columns
+from tasks.stages import stage
+from tasks.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+
+def rows_unseen(
+    storage: Storage, prepared: PreparedData, rows: NDArray[np.int64], split: dict[str, Any]
+) -> NDArray[np.bool_]:
+    """Which of today's test rows a model with another split would have tested on as well.
+
+    Args:
+        storage: Holds the snapshot.
+        prepared: Gives the snapshot and today's split.
+        rows: Row numbers of the test rows, [rows].
+        split: The other model's `SplitConfig`, as JSON.
+
+    Raises:
+        ConfigError, DataError: Its split cannot be made from today's columns.
+    """
+    if split == prepared.split:
+        return np.ones(len(rows), np.bool_)
+    config, columns = SplitConfig(**split), prepared.snapshot.columns
+    needed = {column.name for column in identity_columns(columns)} | {config.column}
+    needed |= {column.name for column in columns if column.role in {"part", "label"}}
+    names = [column.name for column in columns if column.name in needed]
+    table = read_snapshot(storage, prepared.snapshot, names)
+    # rows without a label are on no side
+    labelled = np.flatnonzero(table[prepared.snapshot.label.name].is_valid().to_numpy())
+    tested = labelled[assign_sides(table.take(labelled), columns, config) == TEST]
+    return np.isin(rows, tested)
+
+
+def aligned(
+    values: NDArray[np.float32], columns: tuple[str, ...], classes: tuple[str, ...]
+) -> NDArray[np.float32]:
+    """A champion's predictions in today's order of classes; one it does not know gets 0.
+
+    Args:
+        values: [rows, columns].
+        columns: `probability_<label>` each, or `prediction` alone.
+        classes: Today's labels; empty for regression.
+
+    Returns:
+        Probabilities [rows, classes], or values [rows].
+    """
+    if not classes:
+        return values[:, 0]
+    place = {name.removeprefix("probability_"): number for number, name in enumerate(columns)}
+    ordered = np.zeros((len(values), len(classes)), np.float32)
+    for number, label in enumerate(classes):
+        if label in place:
+            ordered[:, number] = values[:, place[label]]
+    return ordered
+
+
+def compare(
+    context: RunContext,
+    registry: Registry,
+    champion: int,
+    prepared: PreparedData,
+    evaluation: Evaluation,
+) -> gate.Comparison:
+    """Measures the model and today's champion on the test rows that neither was trained on.
+
+    Args:
+        context: The run.
+        registry: Where the champion is.
+        champion: Its version.
+        prepared: Gives the test rows.
+        evaluation: Gives the model's predictions for them.
+    """
+    storage = Storage(context.storage_uri)
+    problem, classes = prepared.snapshot.problem, prepared.classes
+    rows = np.load(storage.path(prepared.test.rows), allow_pickle=False)
+    truth = np.load(storage.path(prepared.test.labels), allow_pickle=False)
+    ours = np.load(storage.path(evaluation.predictions), allow_pickle=False)
+    try:
+        written = registry.version(champion).tags.get(SPLIT)
+        if written is None:
+            return gate.Comparison(champion, obstacle="it does not say what it was trained on")
+        unseen = rows_unseen(storage, prepared, rows, json.loads(written))
+        if not unseen.any():
+            return gate.Comparison(champion, obstacle="it was trained on all of these test rows")
+        found = prover.predict_registered(
+            context, registry.address(champion), prepared.snapshot, rows[unseen]
+        )
+    except (ConfigError, DataError, ProofFailed, ValueError) as error:
+        logger.warning("Champion v%d cannot be compared with: %s", champion, error)
+        return gate.Comparison(champion, obstacle=str(error).rstrip("."))
+    theirs = aligned(found.values, found.columns, classes)
+    return gate.Comparison(
+        champion,
+        rows=int(unseen.sum()),
+        challenger=measure(problem, truth[unseen], ours[unseen]),
+        champion=measure(problem, truth[unseen], theirs),
+    )
+
+
+@stage(
+    code=("tasks.gate", "tasks.metrics", "tasks.prover", "tasks.registry", "tasks.splitting"),
+    reuse=False,
+)
+def promote_model(
+    context: RunContext,
+    registered: RegisteredModel,
+    proof: Proof,
+    prepared: PreparedData,
+    evaluation: Evaluation,
+    config: GateConfig,
+) -> Promotion:
+    """Judges a proved version, and makes it the champion if it has earned it.
+
+    Raises:
+        ConfigError: The gate's metric is not one of the problem's.
+        ServiceError: The champion changed while this version was judged.
+    """
+    registry, version = Registry(context), registered.version
+    problem = prepared.snapshot.problem
+    gate.require_known(config.metric, problem)
+    with registry.lock():
+        registry.move(CHALLENGER, version)
+        before = registry.holder(CHAMPION)
+        if before == version:
+            return _unmoved(registry, version)
+        comparison = None
+        if before is not None and config.compare_with_champion:
+            comparison = compare(context, registry, before, prepared, evaluation)
+        elif before is not None:
+            comparison = gate.Comparison(before)
+        verdict = gate.judge(problem, evaluation.metrics, evaluation.baselines, comparison, config)
+        _move(registry, version, before, verdict)
+    logger.info("%s v%d: %s", registry.name, version, verdict.reason)
+    return Promotion(
+        verdict=verdict,
+        version=version,
+        champion_before=before,
+        champion=version if verdict.promoted else before,
+        champion_metrics=dict(comparison.champion) if comparison else {},
+        compared_rows=comparison.rows if comparison else 0,
+    )
+
+
+def _unmoved(registry: Registry, version: int) -> Promotion:
+    """What is said of a version that is the champion already: the verdict that made it so."""
+    written = registry.version(version).tags.get(VERDICT)
+    verdict = (
+        Verdict.model_validate_json(written)
+        if written
+        else Verdict(promoted=True, rules=(), reason="it is the champion already")
+    )
+    return Promotion(
+        verdict=verdict,
+        version=version,
+        champion_before=version,
+        champion=version,
+        champion_metrics={},
+        compared_rows=0,
+    )
+
+
+def _move(registry: Registry, version: int, before: int | None, verdict: Verdict) -> None:
+    """Writes the verdict down, then moves the aliases: the champion's last, which decides."""
+    now = registry.holder(CHAMPION)
+    if now != before:
+        raise ServiceError(
+            f"While v{version} was judged against champion v{before}, the champion became v{now}; "
+            "expected it to stay. It is judged again; if that fails too, run again."
+        )
+    judged_against = str(before or "")
+    registry.tag(version, {VERDICT: verdict.model_dump_json(), JUDGED_AGAINST: judged_against})
+    if verdict.promoted:
+        if before is not None:
+            registry.move(PREVIOUS, before)
+        registry.move(CHAMPION, version)

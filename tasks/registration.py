@@ -1,0 +1,157 @@
+"""A package as a version in the model registry; registered once, however often it is asked for."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.freshness import Standing
+from tasks.handoffs import Evaluation, Package, PreparedData, RegisteredModel, RunContext
+from tasks.registry import FINGERPRINT, METRICS, NETWORK, SNAPSHOT, SPLIT, Registry, service_errors
+from tasks.stages import stage
+from tasks.storage import Storage
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+NETWORK_FILE = "artifacts/network.keras"
+logger = logging.getLogger(__name__)
+
+
+def version_tags(
+    package: Package, prepared: PreparedData, evaluation: Evaluation, standing: Standing
+) -> dict[str, str]:
+    """What a version says of itself, above all how other versions may be compared with it.
+
+    Args:
+        package: Its files.
+        prepared: Gives the split and the snapshot.
+        evaluation: Gives the metrics.
+        standing: The digests of data, configuration, code and environment.
+    """
+    return {
+        FINGERPRINT: standing.fingerprint,
+        NETWORK: package.files[NETWORK_FILE].sha256,
+        SNAPSHOT: prepared.snapshot.file.sha256,
+        SPLIT: json.dumps(prepared.split, sort_keys=True),
+        METRICS: json.dumps(evaluation.metrics, sort_keys=True),
+        **{f"roundhouse.{name}_digest": digest for name, digest in standing.parts.items()},
+    }
+
+
+def describe(prepared: PreparedData, evaluation: Evaluation) -> str:
+    """What a version was trained on and how it did, in two sentences."""
+    snapshot = prepared.snapshot
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in evaluation.metrics.items())
+    return (
+        f"Trained on {prepared.train.count:,} of {snapshot.rows:,} rows of {snapshot.dataset} "
+        f"(snapshot {snapshot.file.sha256[:12]}). On {evaluation.rows:,} test rows: {figures}."
+    )
+
+
+@stage(code=("tasks.registry",), reuse=False)
+def register_model(
+    context: RunContext,
+    package: Package,
+    prepared: PreparedData,
+    evaluation: Evaluation,
+    standing: Standing,
+) -> RegisteredModel:
+    """Registers the package as a new version, unless a version is this very model already.
+
+    The version is made last, when all of its files are there, so none is ever seen half-written.
+    """
+    registry = Registry(context)
+    tags = version_tags(package, prepared, evaluation, standing)
+    with registry.lock(), service_errors(context.mlflow_uri):
+        number = registry.find({key: tags[key] for key in (FINGERPRINT, NETWORK)})
+        if number is None:
+            model = _log_package(context, registry, package)
+            _log_metrics(context, registry, model, evaluation)
+            number = _create_version(context, registry, model, tags, describe(prepared, evaluation))
+    return RegisteredModel(
+        name=registry.name,
+        version=number,
+        uri=registry.address(number),
+        fingerprint=standing.fingerprint,
+    )
+
+
+def _log_package(context: RunContext, registry: Registry, package: Package) -> "LoggedModel":
+    """The package as a model of the run; a failure leaves one that is marked as failed."""
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    client, storage = registry.client, Storage(context.storage_uri)
+    model = client.create_logged_model(context.experiment_id, registry.name, context.run_id)
+    status = LoggedModelStatus.FAILED
+    try:
+        with storage.workspace() as folder:
+            for name, file in package.files.items():
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(storage.path(file), target)
+            _sign(folder, model, context)
+            client.log_model_artifacts(model.model_id, str(folder))
+        status = LoggedModelStatus.READY
+    finally:
+        finished = client.finalize_logged_model(model.model_id, status)
+    client.log_outputs(context.run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return finished
+
+
+def _sign(folder: Path, model: "LoggedModel", context: RunContext) -> None:
+    """Writes into the package which run it comes from."""
+    from mlflow.models import Model
+
+    package = Model.load(folder)
+    package.run_id, package.model_id = context.run_id, model.model_id
+    package.artifact_path = model.artifact_location
+    package.save(folder / "MLmodel")
+
+
+def _log_metrics(
+    context: RunContext, registry: Registry, model: "LoggedModel", evaluation: Evaluation
+) -> None:
+    """Shows the run's test metrics on the model's own page, as the very same points."""
+    from mlflow.entities import Metric
+
+    points = [
+        Metric(p.key, p.value, p.timestamp, p.step, model.model_id, run_id=context.run_id)
+        for name in evaluation.metrics
+        for p in registry.client.get_metric_history(context.run_id, f"test/{name}")[-1:]
+    ]
+    registry.client.log_batch(context.run_id, metrics=points)
+
+
+def _create_version(
+    context: RunContext,
+    registry: Registry,
+    model: "LoggedModel",
+    tags: dict[str, str],
+    description: str,
+) -> int:
+    from mlflow.exceptions import MlflowException
+
+    client = registry.client
+    try:
+        client.create_registered_model(
+            registry.name,
+            description=f"Models of the pipeline {registry.name}, made by Roundhouse. The alias "
+            "champion is in service; challenger is the newest that was judged.",
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    # by its place: a source models:/<id> is looked up at MLflow's global tracking address
+    version = client.create_model_version(
+        registry.name,
+        source=model.artifact_location,
+        run_id=context.run_id,
+        tags=tags,
+        description=description,
+        model_id=model.model_id,
+    )
+    link = [{"name": registry.name, "version": int(version.version)}]
+    client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": json.dumps(link)})
+    return int(version.version)

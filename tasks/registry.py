@@ -1,0 +1,138 @@
+"""The only door to the model registry: the versions of one model, their tags and aliases.
+
+Aliases are last-writer-wins in MLflow and cannot be compared and set in one step, so whoever moves
+one holds the registry's lock and reads again before writing.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks import tracking
+from tasks.errors import ServiceError
+from tasks.handoffs import RunContext
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+FINGERPRINT, NETWORK, SNAPSHOT = (
+    "roundhouse.fingerprint",
+    "roundhouse.network",
+    "roundhouse.snapshot",
+)
+SPLIT, METRICS, PROOF = "roundhouse.split", "roundhouse.metrics", "roundhouse.proof"
+VERDICT, JUDGED_AGAINST = "roundhouse.verdict", "roundhouse.judged_against"
+# another run's promotion predicts the test rows twice while it holds the lock
+LOCK_SECONDS = 900.0
+
+
+class Registry:
+    """The registered model of a pipeline.
+
+    Args:
+        context: Gives the address and the pipeline's name, which is the model's.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        self.name = context.pipeline
+        self._uri = context.mlflow_uri
+
+    @property
+    def client(self) -> "MlflowClient":
+        """The client, for what only one stage needs."""
+        return tracking.client(self._uri)
+
+    def address(self, version: int) -> str:
+        """The registry address of a version."""
+        return f"models:/{self.name}/{version}"
+
+    def find(self, tags: Mapping[str, str]) -> int | None:
+        """The newest version that is ready and has these tags."""
+        with service_errors(self._uri):
+            wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+            found = self.client.search_model_versions(
+                " and ".join([f"name = '{self.name}'", *wanted])
+            )
+        ready = [int(version.version) for version in found if version.status == "READY"]
+        return max(ready, default=None)
+
+    def version(self, number: int) -> "ModelVersion":
+        """A version, with its tags."""
+        with service_errors(self._uri):
+            return self.client.get_model_version(self.name, str(number))
+
+    def holder(self, alias: str) -> int | None:
+        """The version that has an alias now, read afresh."""
+        with service_errors(self._uri):
+            models = self.client.search_registered_models(f"name = '{self.name}'")
+        return int(models[0].aliases.get(alias, 0)) or None if models else None
+
+    def move(self, alias: str, number: int) -> None:
+        """Gives an alias to a version; nothing is written where it has it already."""
+        if self.holder(alias) == number:
+            return
+        with service_errors(self._uri):
+            self.client.set_registered_model_alias(self.name, alias, str(number))
+
+    def tag(self, number: int, tags: Mapping[str, str]) -> None:
+        """Sets tags of a version."""
+        with service_errors(self._uri):
+            for key, value in tags.items():
+                self.client.set_model_version_tag(self.name, str(number), key, value)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """While it lasts, no other process on this machine registers or promotes in this registry.
+
+        Raises:
+            ServiceError: Another process has held it for too long.
+        """
+        from filelock import FileLock, Timeout
+
+        path = _lock_path(self._uri)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with FileLock(path, timeout=LOCK_SECONDS):
+                yield
+        except Timeout as error:
+            raise ServiceError(
+                f"Another process has held the lock {path} on the model registry for more than "
+                f"{LOCK_SECONDS:g} s; expected it to be done by then. See what `roundhouse status` "
+                "says is running, and run again."
+            ) from error
+
+
+@contextlib.contextmanager
+def service_errors(uri: str) -> Iterator[None]:
+    """Says in a sentence that the registry does not answer; its other errors pass.
+
+    Args:
+        uri: Address of the registry.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        is_silent = str(error).startswith("API request to") and error.error_code == "INTERNAL_ERROR"
+        if not is_silent and error.error_code != "TEMPORARILY_UNAVAILABLE":
+            raise
+        raise ServiceError(
+            f"The model registry at {tracking.without_credentials(uri)} does not answer "
+            f"({str(error)[:200]}); expected it to be there as it was when the run began. See "
+            "whether it still runs, and run again: what is done is not done twice."
+        ) from error
+
+
+def _lock_path(uri: str) -> Path:
+    """Beside a local database, else in the temporary folder, under the address's digest."""
+    if uri.startswith("sqlite:///"):
+        return Path(f"{uri.removeprefix('sqlite:///')}.lock")
+    digest = hashlib.sha256(tracking.without_credentials(uri).encode()).hexdigest()
+    return Path(tempfile.gettempdir()) / f"roundhouse-{os.getuid()}" / f"{digest}.lock"

@@ -1,0 +1,195 @@
+"""Prepared data in, a trained network out, stored with the weights of its best epoch."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks import devices, tracking
+from tasks.config import ModelConfig, TrainingConfig
+from tasks.errors import TrainingDiverged
+from tasks.fingerprints import code_digest, environment_digest, values_digest
+from tasks.handoffs import Arrays, Hardware, PreparedData, RunContext, TrainedModel
+from tasks.models import build_model
+from tasks.models.archive import save_network, summary_of
+from tasks.stages import stage
+from tasks.storage import Storage, disk_errors
+
+if TYPE_CHECKING:
+    import keras
+
+    from tasks.fitting import Checkpoint, FitResult, FitSettings
+
+CODE = ("tasks.models", "tasks.fitting", "tasks.devices")
+logger = logging.getLogger(__name__)
+
+
+def class_weights(kind: str, label_counts: tuple[int, ...]) -> tuple[float, ...] | None:
+    """Weight of each class in the loss, or None where every row weighs the same.
+
+    'balanced' is rows / (classes * rows of the class), as in scikit-learn's
+    `compute_class_weight`; a class without rows gets 1.
+    """
+    if kind == "none" or not label_counts:
+        return None
+    share = sum(label_counts) / len(label_counts)
+    return tuple(share / count if count else 1.0 for count in label_counts)
+
+
+def fit_settings(
+    prepared: PreparedData, training: TrainingConfig, hardware: Hardware
+) -> "FitSettings":
+    """The settings of the training loop: those of the user, and those the hardware decides."""
+    from tasks.fitting import FitSettings
+
+    return FitSettings(
+        problem=prepared.snapshot.problem,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        patience=training.patience,
+        class_weights=class_weights(training.class_weights, prepared.train.label_counts),
+        seed=training.seed,
+        steps_per_execution=devices.steps_per_execution(prepared.train.count, training.batch_size),
+        jit_compile=devices.jit_compile(hardware),
+    )
+
+
+@contextlib.contextmanager
+def _checkpoint(storage: Storage, name: str, *, anew: bool) -> Iterator["Checkpoint"]:
+    """The training's checkpoint; it outlives an interruption, not success nor divergence."""
+    from tasks.fitting import Checkpoint
+
+    path = storage.named_path(name)
+    if anew:
+        storage.delete_named(name, path)
+    try:
+        with disk_errors(storage.uri):
+            yield Checkpoint(path, lambda: _publish(storage, name, path))
+    except TrainingDiverged:
+        storage.delete_named(name, path)
+        raise
+    storage.delete_named(name, path)
+
+
+def _publish(storage: Storage, name: str, path: Path) -> None:
+    try:
+        storage.publish_named(name, path)
+    except Exception as error:
+        # whatever a store's client raises: hours of training are worth more than one checkpoint
+        logger.warning(
+            "The checkpoint of this epoch could not be sent to %s: %s", storage.uri, error
+        )
+
+
+def _opened(storage: Storage, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels as read-only views of the files."""
+    inputs, labels = (
+        np.load(storage.path(file), mmap_mode="r", allow_pickle=False)
+        for file in (arrays.inputs, arrays.labels)
+    )
+    return inputs, labels
+
+
+def _target_scale(storage: Storage, prepared: PreparedData) -> tuple[float, float]:
+    """Mean and standard deviation of the training targets; 0 and 1 for classes."""
+    if prepared.snapshot.problem == "classification":
+        return 0.0, 1.0
+    _, targets = _opened(storage, prepared.train)
+    # constant targets have no deviation; any scale predicts them
+    return float(targets.mean(dtype=np.float64)), float(targets.std(dtype=np.float64)) or 1.0
+
+
+def _report(context: RunContext, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    logger.info(
+        "epoch %d of %d: %s",
+        epoch,
+        epochs,
+        figures,
+        extra={"event": "epoch", "epoch": epoch, "epochs": epochs, "metrics": metrics},
+    )
+    tracking.log_epoch(context, epoch, metrics)
+
+
+def fit_network(
+    context: RunContext,
+    network: "keras.Model",
+    prepared: PreparedData,
+    settings: "FitSettings",
+    checkpoint: "Checkpoint",
+) -> "FitResult":
+    """Fits a network to the training rows; each epoch is logged and told to the run.
+
+    Raises:
+        TrainingDiverged: The loss is not a finite number any more.
+    """
+    from tasks import fitting
+
+    storage = Storage(context.storage_uri)
+    try:
+        result = fitting.fit(
+            network,
+            _opened(storage, prepared.train),
+            _opened(storage, prepared.validation),
+            settings,
+            checkpoint=checkpoint,
+            on_epoch=lambda epoch, metrics: _report(context, epoch, settings.epochs, metrics),
+        )
+    except fitting.DivergedError as error:
+        raise TrainingDiverged(
+            f"Training was stopped: {error}; a finite number was expected. Lower the learning rate "
+            f"of {settings.learning_rate:g}, for example "
+            f"--set training.learning_rate={settings.learning_rate / 10:g}, and if that does not "
+            "help, look for extreme values in the data."
+        ) from error
+    for epoch in range(result.resumed_from):
+        # the run that is open now may not be the one that was interrupted
+        metrics = {name: values[epoch] for name, values in result.history.items()}
+        tracking.log_epoch(context, epoch + 1, metrics)
+    return result
+
+
+@stage(code=CODE)
+def train_model(
+    context: RunContext, prepared: PreparedData, model: ModelConfig, training: TrainingConfig
+) -> TrainedModel:
+    """Trains the network; an interrupted training of the same goes on where it stopped.
+
+    Raises:
+        ConfigError: The network cannot be built for these data.
+        TrainingDiverged: The loss is not a finite number any more.
+        StorageError: The disk is full or cannot be written.
+    """
+    storage = Storage(context.storage_uri)
+    hardware = devices.find_hardware(training.precision)
+    settings = fit_settings(prepared, training, hardware)
+    key = values_digest(
+        prepared, model, training, code_digest((__name__, *CODE)), environment_digest()
+    )
+    with (
+        _checkpoint(storage, f"checkpoints/{key}.npz", anew=context.force) as checkpoint,
+        devices.repeatable(training.seed, deterministic=training.deterministic),
+        storage.workspace() as folder,
+    ):
+        with devices.precision_policy(hardware.precision):
+            network = build_model(model, prepared, _target_scale(storage, prepared))
+        summary = summary_of(network)
+        result = fit_network(context, network, prepared, settings, checkpoint)
+        save_network(network, folder / "network.keras")
+        stored = storage.put_file(folder / "network.keras")
+    return TrainedModel(
+        network=stored,
+        parameters=network.count_params(),
+        history=result.history,
+        best_epoch=result.best_epoch,
+        resumed_from=result.resumed_from,
+        seconds=result.seconds,
+        rows_per_second=result.rows_per_second,
+        seed=training.seed,
+        hardware=hardware,
+        summary=summary,
+    )

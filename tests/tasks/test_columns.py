@@ -1,0 +1,28 @@
+import pyarrow as pa
+import pytest
+
+from tasks.columns import typed
+from tasks.errors import SourceError
+from tasks.handoffs import Column
+from tasks.snapshots import images
+
+IMAGE = Column(name="image", role="feature", kind="image", shape=(2, 3, 1), maximum=9)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ([[1] * 6, None], "'image' of .* has blanks among its images"),
+        ([[1] * 6, [1, 2]], r"in row 2; expected images of \(2, 3, 1\) pixels"),
+        ([[1] * 6, [300] * 6], "expected images"),
+        ([1, 2], "of the type int64|in row 1; expected images"),
+    ],
+)
+def test_lists_that_are_no_images_are_refused(tmp_path, values, sentence):
+    with pytest.raises(SourceError, match=sentence):
+        typed(pa.table({"image": values}), (IMAGE,), tmp_path)
+
+
+def test_lists_of_numbers_become_images(tmp_path):
+    table = typed(pa.table({"image": [[1, 2, 3, 4, 5, 6]]}), (IMAGE,), tmp_path)
+    assert images(table, IMAGE).reshape(-1).tolist() == [1, 2, 3, 4, 5, 6]

@@ -1,0 +1,104 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks.columns import arrow_schema, as_pixels
+from tasks.config import EvaluationConfig, PreparationConfig, SplitConfig
+from tasks.evaluation import evaluate_model, expected_tolerance
+from tasks.handoffs import CheckedData, Column, Snapshot
+from tasks.preprocessing import prepare_data
+from tasks.snapshots import write_snapshot
+from tasks.storage import Storage
+
+
+@pytest.fixture
+def prepared_images(context):
+    """Two hundred images of 2 x 2 pixels; the bright ones are `1`."""
+    columns = (
+        Column(name="image", role="feature", kind="image", shape=(2, 2, 1), maximum=16),
+        Column(name="digit", role="label", kind="category"),
+    )
+    pixels = np.random.default_rng(0).integers(0, 17, (200, 4)).astype(np.uint8)
+    labels = pa.array(np.where(pixels.mean(axis=1) > 8, "1", "0").tolist())
+    storage = Storage(context.storage_uri)
+    with storage.workspace() as folder:
+        table = pa.Table.from_arrays([as_pixels(pixels), labels], schema=arrow_schema(columns))
+        write_snapshot(table, folder / "snapshot.parquet")
+        file = storage.put_file(folder / "snapshot.parquet")
+    snapshot = Snapshot(
+        dataset="squares", problem="classification", file=file, rows=200, columns=columns,
+        source_digest="0" * 64,
+    )  # fmt: skip
+    checked = CheckedData(
+        snapshot=snapshot, passed=1, warnings=(), total=1, report=file, data_docs=file
+    )
+    return prepare_data.fn(context, checked, SplitConfig(), PreparationConfig())
+
+
+def test_the_model_and_its_baselines_are_measured_on_the_test_rows(
+    context, prepare_table, train_quickly
+):
+    prepared = prepare_table()
+    trained = train_quickly(prepared)
+    evaluation = evaluate_model.fn(context, prepared, trained, EvaluationConfig())
+    assert evaluation.rows == prepared.test.count
+    assert evaluation.metrics["accuracy"] > evaluation.baselines["majority"]["accuracy"]
+    assert set(evaluation.baselines) == {"majority", "linear"}
+    storage = Storage(context.storage_uri)
+    predictions = np.load(storage.path(evaluation.predictions), allow_pickle=False)
+    assert (predictions.shape, predictions.dtype) == ((prepared.test.count, 2), np.float32)
+    report = json.loads(storage.read_bytes(evaluation.report))
+    assert report["metrics"] == evaluation.metrics
+    assert set(evaluation.pictures) == {
+        "learning_curves.png",
+        "confusion_matrix.png",
+        "roc_and_precision_recall.png",
+        "calibration.png",
+    }
+
+
+def test_images_get_a_grid_of_mistakes_and_are_served_raw(context, prepared_images, release):
+    from tasks.prover import predict_registered
+
+    made = release(prepared_images)
+    assert "mistakes.png" in made.evaluation.pictures
+    snapshot = prepared_images.snapshot
+    found = predict_registered(context, made.registered.uri, snapshot, np.array([0, 199]))
+    assert found.columns == ("probability_0", "probability_1")
+
+
+def test_personal_images_are_never_shown(context, prepared_images, train_quickly):
+    snapshot = prepared_images.snapshot
+    columns = (snapshot.columns[0].model_copy(update={"personal": True}), snapshot.columns[1])
+    personal = prepared_images.model_copy(
+        update={"snapshot": snapshot.model_copy(update={"columns": columns})}
+    )
+    trained = train_quickly(personal)
+    evaluation = evaluate_model.fn(context, personal, trained, EvaluationConfig())
+    assert "mistakes.png" not in evaluation.pictures
+
+
+def test_a_regression_is_measured_against_the_mean(context, prepare_table, train_quickly):
+    prepared = prepare_table(problem="regression")
+    trained = train_quickly(prepared)
+    evaluation = evaluate_model.fn(context, prepared, trained, EvaluationConfig())
+    assert evaluation.metrics["mae"] < evaluation.baselines["mean"]["mae"]
+    assert set(evaluation.pictures) == {"learning_curves.png", "predicted_against_true.png"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "tolerance"),
+    [
+        ("float32", "CPU x86_64", 1e-4),
+        ("float32", "NVIDIA H200", 2e-3),
+        ("mixed_bfloat16", "NVIDIA H200", 2e-2),
+    ],
+)
+def test_less_exact_hardware_may_differ_more(
+    prepare_table, train_quickly, precision, device, tolerance
+):
+    trained = train_quickly(prepare_table())
+    hardware = trained.hardware.model_copy(update={"precision": precision, "devices": (device,)})
+    assert expected_tolerance(trained.model_copy(update={"hardware": hardware})) == tolerance

@@ -1,0 +1,86 @@
+import pytest
+
+from tasks.config import GateConfig
+from tasks.errors import ConfigError
+from tasks.gate import Comparison, judge
+
+BASELINES = {"majority": {"accuracy": 0.103, "log_loss": 2.3}, "linear": {"accuracy": 0.95}}
+
+
+def verdict(value=0.978, comparison=None, baselines=BASELINES, **config):
+    metric = config.get("metric", "accuracy")
+    problem = "regression" if metric == "mae" else "classification"
+    return judge(problem, {metric: value}, baselines, comparison, GateConfig(**config))
+
+
+def against(champion, challenger=0.978, **more):
+    figures = {"accuracy": champion}
+    return Comparison(3, 270, {"accuracy": challenger}, figures, **more)
+
+
+def test_a_better_model_is_promoted_and_the_sentence_says_why():
+    found = verdict(comparison=against(0.975), minimum=0.9)
+    assert found.promoted
+    assert found.reason == (
+        "accuracy 0.9780 keeps the minimum of 0.9000 and beats the majority class's 0.1030 and is "
+        "not worse than champion v3's 0.9750; promoted"
+    )
+    assert [rule.name for rule in found.rules] == ["minimum", "beat_baseline", "not_worse"]
+
+
+def test_only_what_failed_is_told_of_a_lost_gate():
+    found = verdict(comparison=against(0.99))
+    assert not found.promoted
+    assert found.reason == (
+        "accuracy 0.9780 is worse than champion v3's 0.9900 on the same 270 rows, where it has "
+        "0.9780; not promoted"
+    )
+    assert [rule.passed for rule in found.rules] == [True, False]
+
+
+def test_equal_is_not_worse_but_does_not_beat():
+    assert verdict(comparison=against(0.978)).promoted
+    assert not verdict(value=0.103).promoted
+
+
+def test_a_margin_forgives_that_much():
+    assert not verdict(comparison=against(0.98)).promoted
+    found = verdict(comparison=against(0.98), margin=0.01)
+    assert found.promoted
+    assert found.rules[-1].bound == pytest.approx(0.97)
+
+
+def test_the_minimum_of_an_error_is_a_maximum():
+    baselines = {"mean": {"mae": 9.0}}
+    assert verdict(value=4.0, metric="mae", minimum=5.0, baselines=baselines).promoted
+    lost = verdict(value=6.0, metric="mae", minimum=5.0, baselines=baselines)
+    assert lost.reason == "mae 6.0000 misses the maximum of 5.0000; not promoted"
+
+
+def test_an_error_within_the_margin_is_not_worse():
+    comparison = Comparison(3, 9, {"mae": 4.4}, {"mae": 4.0})
+    assert verdict(4.4, comparison, metric="mae", beat_baseline=False, margin=0.5).promoted
+    assert not verdict(4.4, comparison, metric="mae", beat_baseline=False).promoted
+
+
+def test_rules_that_are_off_do_not_judge():
+    found = verdict(0.05, against(0.99), beat_baseline=False, compare_with_champion=False)
+    assert found.promoted
+    assert found.rules == ()
+    assert "not compared with champion v3, as configured" in found.reason
+
+
+def test_a_metric_that_is_undefined_promotes_nobody():
+    found = judge(
+        "classification", {"accuracy": 0.9}, BASELINES, None, GateConfig(metric="roc_auc")
+    )
+    assert not found.promoted
+    assert "roc_auc is undefined" in found.reason
+    unmeasured = Comparison(3, 270, {}, {})
+    assert "is undefined on the rows of both" in verdict(comparison=unmeasured).reason
+    assert "unknown figure" in verdict(baselines={"majority": {}}).reason
+
+
+def test_an_unknown_metric_lists_those_of_the_problem():
+    with pytest.raises(ConfigError, match=r"gate\.metric is 'acuracy'; expected one of accuracy, "):
+        verdict(metric="acuracy")

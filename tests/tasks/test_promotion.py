@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from tasks import tracking
+from tasks.config import GateConfig, SplitConfig
+from tasks.errors import ConfigError, ServiceError
+from tasks.handoffs import Proof
+from tasks.promotion import aligned, promote_model, rows_unseen
+from tasks.registry import Registry
+from tasks.storage import Storage
+
+PROOF = Proof(
+    uri="models:/trial/1",
+    rows=1,
+    largest_difference=0.0,
+    tolerance=1e-4,
+    load_seconds=0.1,
+    predict_seconds=0.1,
+)
+
+
+@pytest.fixture
+def promote(context):
+    def run(made, **config):
+        return promote_model.fn(
+            context, made.registered, PROOF, made.prepared, made.evaluation, GateConfig(**config)
+        )
+
+    return run
+
+
+@pytest.fixture
+def aliases(context):
+    client = tracking.client(context.mlflow_uri)
+    return lambda: {k: int(v) for k, v in client.get_registered_model("trial").aliases.items()}
+
+
+def test_the_first_good_model_becomes_champion(context, prepare_table, release, promote, aliases):
+    promotion = promote(release(prepare_table()))
+    assert promotion.verdict.promoted
+    assert promotion.verdict.reason.endswith("; there is no champion yet; promoted")
+    assert aliases() == {"challenger": 1, "champion": 1}
+    tags = tracking.client(context.mlflow_uri).get_model_version("trial", "1").tags
+    assert tags["roundhouse.judged_against"] == ""
+    assert '"promoted":true' in tags["roundhouse.verdict"]
+
+
+def test_promoting_twice_moves_nothing_and_says_the_same(prepare_table, release, promote, aliases):
+    made = release(prepare_table())
+    first, second = promote(made), promote(made)
+    assert second.verdict == first.verdict
+    assert (second.champion_before, second.champion) == (1, 1)
+    assert aliases() == {"challenger": 1, "champion": 1}
+
+
+def test_a_model_that_beats_nothing_never_becomes_champion(
+    prepare_table, release, promote, aliases
+):
+    promotion = promote(release(prepare_table(), skill=0.0))
+    assert not promotion.verdict.promoted
+    assert "does not beat the majority class's" in promotion.verdict.reason
+    assert aliases() == {"challenger": 1}
+
+
+def test_a_worse_model_leaves_the_champion_where_it_is(prepare_table, release, promote, aliases):
+    prepared = prepare_table()
+    promote(release(prepared))
+    worse = release(prepared, skill=-1.0, fingerprint="b")
+    promotion = promote(worse, beat_baseline=False)
+    assert "is worse than champion v1's" in promotion.verdict.reason
+    assert promotion.compared_rows == prepared.test.count
+    assert promotion.champion_metrics["accuracy"] > worse.evaluation.metrics["accuracy"]
+    assert aliases() == {"champion": 1, "challenger": 2}
+
+
+def test_an_equal_model_takes_over_and_the_one_before_is_kept(
+    prepare_table, release, promote, aliases
+):
+    prepared = prepare_table()
+    promote(release(prepared))
+    promotion = promote(release(prepared, fingerprint="b"))
+    assert "is not worse than champion v1's" in promotion.verdict.reason
+    assert (promotion.champion_before, promotion.champion) == (1, 2)
+    assert aliases() == {"previous": 1, "champion": 2, "challenger": 2}
+
+
+def test_a_champion_is_not_judged_on_rows_it_was_trained_on(prepare_table, release, promote):
+    promote(release(prepare_table(seed=1)))
+    prepared = prepare_table(seed=2)
+    promotion = promote(release(prepared, fingerprint="b"))
+    assert 0 < promotion.compared_rows < prepared.test.count / 2
+
+
+def test_rows_that_train_elsewhere_are_seen(context, prepare_table):
+    prepared, storage = prepare_table(seed=2), Storage(context.storage_uri)
+    other = prepare_table(seed=1)
+    rows = np.load(storage.path(prepared.test.rows))
+    unseen = rows[rows_unseen(storage, prepared, rows, SplitConfig(seed=1).model_dump())]
+    assert set(unseen) == set(rows) & set(np.load(storage.path(other.test.rows)))
+
+
+def test_a_champion_that_cannot_score_todays_rows_is_said_to_and_kept(
+    prepare_table, release, promote, aliases
+):
+    promote(release(prepare_table()))
+    made = release(prepare_table(renamed="age"), fingerprint="b")
+    promotion = promote(made)
+    assert "cannot be compared with champion v1" in promotion.verdict.reason
+    assert "missing inputs ['months']" in promotion.verdict.reason
+    assert "--set gate.compare_with_champion=false" in promotion.verdict.reason
+    assert aliases()["champion"] == 1
+    assert promote(made, compare_with_champion=False).champion == 2
+
+
+def test_a_champion_of_unknown_origin_is_not_compared_with(
+    context, prepare_table, release, promote
+):
+    promote(release(prepare_table()))
+    tracking.client(context.mlflow_uri).delete_model_version_tag("trial", "1", "roundhouse.split")
+    promotion = promote(release(prepare_table(), fingerprint="b"))
+    assert "does not say what it was trained on" in promotion.verdict.reason
+
+
+def test_a_champion_that_changes_meanwhile_is_not_overwritten(
+    context, prepare_table, release, promote, monkeypatch
+):
+    prepared = prepare_table()
+    promote(release(prepared))
+    release(prepared, skill=0.5, fingerprint="c")
+    made = release(prepared, fingerprint="b")
+    monkeypatch.setattr("tasks.promotion.compare", _moved_by_another(context))
+    with pytest.raises(ServiceError, match="the champion became v2"):
+        promote(made)
+    assert Registry(context).holder("champion") == 2
+
+
+def _moved_by_another(context):
+    def compare(*arguments):
+        Registry(context).move("champion", 2)
+
+    return compare
+
+
+def test_an_unknown_metric_lists_those_there_are(prepare_table, release, promote):
+    with pytest.raises(ConfigError, match="expected one of accuracy, balanced_accuracy"):
+        promote(release(prepare_table()), metric="rmse")
+
+
+def test_a_class_the_champion_does_not_know_gets_nothing():
+    values = np.array([[0.2, 0.8]], np.float32)
+    found = aligned(values, ("probability_b", "probability_a"), ("a", "b", "c"))
+    assert found.tolist() == [[np.float32(0.8), np.float32(0.2), 0.0]]
+    assert aligned(values[:, :1], ("prediction",), ()).tolist() == [np.float32(0.2)]

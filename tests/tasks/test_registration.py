@@ -1,0 +1,62 @@
+import json
+
+import pytest
+
+from tasks import tracking
+from tasks.registration import register_model
+
+
+def test_a_version_says_what_it_was_trained_on_and_how_it_did(context, prepare_table, release):
+    made = release(prepare_table())
+    version = tracking.client(context.mlflow_uri).get_model_version("trial", "1")
+    assert made.registered.uri == "models:/trial/1"
+    assert version.run_id == context.run_id
+    assert "rows of customers" in version.description
+    assert version.tags["roundhouse.fingerprint"] == "a" * 64
+    assert version.tags["roundhouse.source_digest"] == "s"
+    assert json.loads(version.tags["roundhouse.split"])["strategy"] == "hash"
+    assert json.loads(version.tags["roundhouse.metrics"]) == made.evaluation.metrics
+
+
+def test_registering_the_same_package_twice_makes_one_version(context, prepare_table, release):
+    made = release(prepare_table())
+    again = register_model.fn(context, made.package, made.prepared, made.evaluation, made.standing)
+    assert again == made.registered
+    assert len(tracking.client(context.mlflow_uri).search_model_versions("name = 'trial'")) == 1
+
+
+def test_another_network_of_the_same_fingerprint_is_another_version(
+    context, prepare_table, release
+):
+    prepared = prepare_table()
+    assert release(prepared).registered.version == 1
+    assert release(prepared, skill=0.5).registered.version == 2
+
+
+def test_the_run_and_the_model_point_at_each_other(context, prepare_table, release):
+    release(prepare_table())
+    client = tracking.client(context.mlflow_uri)
+    model = client.search_logged_models([context.experiment_id])[0]
+    assert model.source_run_id == context.run_id
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "trial", "version": 1}]
+    assert {metric.key for metric in model.metrics} >= {"test/accuracy", "test/roc_auc"}
+    outputs = client.get_run(context.run_id).outputs.model_outputs
+    assert [output.model_id for output in outputs] == [model.model_id]
+
+
+def test_a_registration_that_breaks_off_leaves_no_version(
+    context, prepare_table, release, monkeypatch
+):
+    made = release(prepare_table())
+    client = tracking.client(context.mlflow_uri)
+    monkeypatch.setattr(client, "log_model_artifacts", _fail)
+    standing = made.standing.model_copy(update={"fingerprint": "b" * 64})
+    with pytest.raises(KeyboardInterrupt):
+        register_model.fn(context, made.package, made.prepared, made.evaluation, standing)
+    assert len(client.search_model_versions("name = 'trial'")) == 1
+    models = client.search_logged_models([context.experiment_id])
+    assert sorted(model.status for model in models) == ["FAILED", "READY"]
+
+
+def _fail(*arguments):
+    raise KeyboardInterrupt
