@@ -5,6 +5,7 @@ client that asks early just waits; the server ends when its standard input is cl
 """
 
 import contextlib
+import importlib
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -52,6 +53,25 @@ class EmbeddedServer:
             )
         # from here on the socket is the server's alone, so a dead server refuses connections
         self._socket.close()
+
+    def import_meanwhile(self, modules: Iterable[str]) -> None:
+        """Imports modules, in their order, for as long as the server does not answer yet.
+
+        Args:
+            modules: What will be needed in any case; the server starts on another core.
+        """
+        is_up = threading.Event()
+
+        def listen() -> None:
+            with contextlib.suppress(ServiceError):
+                self.wait()
+            is_up.set()
+
+        threading.Thread(target=listen, daemon=True).start()
+        for module in modules:
+            if is_up.is_set():
+                return
+            importlib.import_module(module)
 
     def wait(self) -> None:
         """Returns when the server answers.

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
     from tasks.summary import Summary
 
+# what every run imports sooner or later, in that order; most of a short run is spent on it
+NEEDED_LATER = (
+    "mlflow.tracking",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pyarrow.parquet",
+    "keras",
+    "great_expectations",
+    "sklearn.linear_model",
+    "matplotlib.figure",
+)
 logger = logging.getLogger(__name__)
 
 
@@ -109,12 +119,14 @@ def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bo
     from flows.training import train
 
     if server is not None:
+        server.import_meanwhile(NEEDED_LATER)
         server.wait()
     parameters = {name: getattr(config, name) for name in type(config).model_fields}
     # a heartbeat tells a server that outlives the run; its thread would delay the end by a second
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         try:
-            return train(**parameters, force=force)
+            summary: Summary = train(**parameters, force=force)
+            return summary
         finally:
             # what is still to be sent must arrive before the embedded server ends
             APILogWorker.drain_all(timeout=5)
@@ -151,7 +163,7 @@ def log_file(settings: Settings, name: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def libraries_print_to(path: Path) -> Iterator[None]:
-    """While it lasts, what goes to standard error goes to a file: TensorFlow's C++ heeds no setting."""
+    """While it lasts, standard error goes to a file: TensorFlow's C++ heeds no setting."""
     sys.stderr.flush()
     kept = os.dup(2)
     with path.open("ab") as file:

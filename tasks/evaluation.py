@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tasks import pictures
 from tasks.baselines import baseline_predictions
 from tasks.config import EvaluationConfig
-from tasks.handoffs import Arrays, Evaluation, PreparedData, RunContext, StoredFile, TrainedModel
+from tasks.handoffs import Arrays, PreparedData, RunContext, StoredFile, TrainedModel
+from tasks.judgement import Evaluation
 from tasks.metrics import measure
 from tasks.stages import stage
 from tasks.storage import Storage

@@ -3,19 +3,8 @@
 import json
 from dataclasses import dataclass, field
 
-from tasks.handoffs import (
-    CheckedData,
-    Evaluation,
-    Handoff,
-    Package,
-    PreparedData,
-    Promotion,
-    Proof,
-    RegisteredModel,
-    Snapshot,
-    StoredFile,
-    TrainedModel,
-)
+from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot, StoredFile, TrainedModel
+from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel
 
 
 @dataclass(frozen=True)

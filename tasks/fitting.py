@@ -285,11 +285,10 @@ def _restored(model: keras.Model, checkpoint: Checkpoint) -> Progress:
 
 
 def _row_weights(labels: np.ndarray, settings: FitSettings) -> np.ndarray | None:
-    # by NumPy: Keras turns class weights into row weights in a Python loop over the rows
     if settings.class_weights is None:
         return None
-    weights = np.asarray(settings.class_weights, dtype=np.float32)
-    return weights.take(labels)
+    # by NumPy: Keras turns class weights into row weights in a Python loop over the rows
+    return np.asarray(settings.class_weights, dtype=np.float32).take(labels)
 
 
 def _validation_batch_size(inputs: np.ndarray, settings: FitSettings) -> int:

@@ -70,7 +70,8 @@ def find_standing(config: PipelineConfig, source: Source, mlflow_uri: str) -> St
     champion = int(models[0].aliases.get(CHAMPION, 0)) or None if models else None
     versions = service.search_model_versions(f"name = '{name}'") if models else []
     same = [v for v in versions if v.tags.get("roundhouse.fingerprint") == fingerprint]
-    # a forced training gives a second version of one fingerprint: the champion counts, or the newest
+    # a forced training gives a second version of one fingerprint: the champion counts, or else
+    # the newest
     found = max(same, key=lambda v: (int(v.version) == champion, int(v.version)), default=None)
     if found is not None and int(found.version) == champion:
         sentence = (
@@ -132,6 +133,8 @@ def training_modules(config: PipelineConfig) -> tuple[str, ...]:
 
 
 TRAINING_MODULES = (
+    "data_checks.checks",
+    "data_checks.evaluation",
     "data_checks.profile",
     "data_checks.report",
     "data_checks.runner",

@@ -7,7 +7,7 @@ from typing import Literal
 from tasks.baselines import simplest_baseline
 from tasks.config import GateConfig
 from tasks.errors import ConfigError
-from tasks.handoffs import Rule, Verdict
+from tasks.judgement import Rule, Verdict
 from tasks.metrics import HIGHER_IS_BETTER, is_better, known_metrics
 
 REPLACE = "to replace it anyway: --set gate.compare_with_champion=false"

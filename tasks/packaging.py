@@ -7,7 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.handoffs import Package, PreparedData, RunContext, TrainedModel
+from tasks.handoffs import PreparedData, RunContext, TrainedModel
+from tasks.judgement import Package
 from tasks.stages import stage
 from tasks.storage import Storage
 

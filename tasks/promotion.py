@@ -10,15 +10,8 @@ from numpy.typing import NDArray
 from tasks import gate, prover
 from tasks.config import GateConfig, SplitConfig
 from tasks.errors import ConfigError, DataError, ProofFailed, ServiceError
-from tasks.handoffs import (
-    Evaluation,
-    PreparedData,
-    Promotion,
-    Proof,
-    RegisteredModel,
-    RunContext,
-    Verdict,
-)
+from tasks.handoffs import PreparedData, RunContext
+from tasks.judgement import Evaluation, Promotion, Proof, RegisteredModel, Verdict
 from tasks.metrics import measure
 from tasks.registry import (
     CHALLENGER,

@@ -102,8 +102,8 @@ class Prover:
             self.close()
             raise ProofFailed(
                 f"The fresh process that loads {question['uri']} ended or gave no answer within "
-                f"{timeout_seconds:g} s; its last words: {self._last_words(said_before)}. Look for a lack of "
-                "memory, and run the pipeline again."
+                f"{timeout_seconds:g} s; its last words: {self._last_words(said_before)}. Look for "
+                "a lack of memory, and run the pipeline again."
             )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.freshness import Standing
-from tasks.handoffs import Evaluation, Package, PreparedData, RegisteredModel, RunContext
+from tasks.handoffs import PreparedData, RunContext
+from tasks.judgement import Evaluation, Package, RegisteredModel
 from tasks.registry import FINGERPRINT, METRICS, NETWORK, SNAPSHOT, SPLIT, Registry, service_errors
 from tasks.stages import stage
 from tasks.storage import Storage

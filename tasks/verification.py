@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from tasks import prover
 from tasks.errors import ProofFailed
-from tasks.handoffs import Evaluation, PreparedData, Proof, RegisteredModel, RunContext
+from tasks.handoffs import PreparedData, RunContext
+from tasks.judgement import Evaluation, Proof, RegisteredModel
 from tasks.registry import PROOF, Registry
 from tasks.stages import stage
 from tasks.storage import Storage

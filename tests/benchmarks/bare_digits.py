@@ -1,7 +1,7 @@
-"""The digits job as one plain script: the same libraries and the same work, nothing of Roundhouse.
+"""The digits job as one plain script: the same libraries, the same work, nothing of Roundhouse.
 
-Same rows, same checks, same network and epochs, same baselines and pictures, same MLflow logging and
-registration. What it lacks is what Roundhouse is for: no stages, no reuse, no proof in a fresh
+Same rows, same checks, same network and epochs, same baselines and pictures, same MLflow logging
+and registration. What it lacks is what Roundhouse is for: no stages, no reuse, no proof in a fresh
 process, no Prefect. Usage: bare_digits.py HOME
 """
 
@@ -10,9 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.update(
-    DO_NOT_TRACK="true", MLFLOW_DISABLE_TELEMETRY="true", TF_CPP_MIN_LOG_LEVEL="3"
-)
+os.environ.update(DO_NOT_TRACK="true", MLFLOW_DISABLE_TELEMETRY="true", TF_CPP_MIN_LOG_LEVEL="3")
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
@@ -104,9 +102,7 @@ def draw(folder: Path, images, labels, probabilities, history) -> None:
     for digit in range(10):
         truth, score = labels == digit, probabilities[:, digit]
         metrics.RocCurveDisplay.from_predictions(truth, score, ax=axes[0], name=str(digit))
-        metrics.PrecisionRecallDisplay.from_predictions(
-            truth, score, ax=axes[1], name=str(digit)
-        )
+        metrics.PrecisionRecallDisplay.from_predictions(truth, score, ax=axes[1], name=str(digit))
     figure.savefig(folder / "roc_and_precision_recall.png")
     CalibrationDisplay.from_predictions(
         predicted == labels, probabilities.max(1), n_bins=10

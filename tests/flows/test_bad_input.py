@@ -36,7 +36,7 @@ def served(roundhouse_at: Any, tmp_path_factory: Any, prefect_server: str, telco
 
 @pytest.fixture
 def refused(served: Any, prefect_server: str, tmp_path: Path) -> Callable[..., str]:
-    """Runs churn on what lies in tmp_path; gives the sentence after seeing that all else is as it was.
+    """Runs churn on what lies in tmp_path; gives the sentence, and sees that all else is as it was.
 
     With recorded=False, the run is refused before it exists.
     """
@@ -249,7 +249,7 @@ def test_disk_full(served: Any, csv: Path, telco: Any, tmp_path: Path) -> None:
     disk.mkdir()
     telco(rows=5000, seed=3).to_csv(csv, index=False)
     before = served.registry()
-    small = f"mount -t tmpfs -o size=64k tmpfs {disk} && exec \"$@\""
+    small = f'mount -t tmpfs -o size=64k tmpfs {disk} && exec "$@"'
     done = served(
         "run", "churn", *OWN_DATA,
         wrapper=["unshare", "-rm", "sh", "-c", small, "sh"],

@@ -28,7 +28,7 @@ def test_the_server_answers_and_ends(server: EmbeddedServer) -> None:
         server.wait()
         with urllib.request.urlopen(f"{server.api_url}/admin/version", timeout=5) as answer:
             assert json.load(answer) == "3.8.8"
-    with pytest.raises(ServiceError, match="did not start.*ROUNDHOUSE_PREFECT_API_URL"):
+    with pytest.raises(ServiceError, match=r"did not start.*ROUNDHOUSE_PREFECT_API_URL"):
         server.wait()
 
 
@@ -45,7 +45,8 @@ def test_the_server_does_not_outlive_its_parent(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys, time; from pathlib import Path; from infra.embedded import EmbeddedServer\n"
+            "import sys, time; from pathlib import Path\n"
+            "from infra.embedded import EmbeddedServer\n"
             f"s = EmbeddedServer({{}}, Path({str(tmp_path / 'log')!r})); s.start()\n"
             "print(s._process.pid, flush=True); time.sleep(60)",
         ],

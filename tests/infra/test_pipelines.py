@@ -36,7 +36,8 @@ def test_a_change_is_applied_and_leaves_the_block_alone() -> None:
 
 
 def test_an_unknown_pipeline_lists_the_known_and_suggests_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="Unknown pipeline 'digit'. Did you mean 'digits'\\? Known"):
+    sentence = r"Unknown pipeline 'digit'. Did you mean 'digits'\? Known"
+    with pytest.raises(ConfigError, match=sentence):
         get_pipeline(PIPELINES, "digit")
 
 
@@ -45,7 +46,7 @@ def test_an_unknown_pipeline_lists_the_known_and_suggests_the_nearest() -> None:
     [
         ("training.epoch=3", "Unknown key 'training.epoch'. Did you mean 'epochs'\\?"),
         ("traning.epochs=3", "Unknown key 'traning.epochs' in --set. Did you mean 'training'\\?"),
-        ("training.epochs=many", "Received training.epochs='many'; input should be a valid integer"),
+        ("training.epochs=many", "Received training.epochs='many'; input should be"),
         ("training.epochs=0", "Received training.epochs=0; input should be greater than or equal"),
         ("training.epochs=2.5", "Received training.epochs=2.5; input should be a valid integer"),
         ("training.learning_rate=.nan", "Received training.learning_rate=nan"),
@@ -73,5 +74,5 @@ def test_a_file_that_is_no_prefect_yaml_is_said_so(tmp_path: Path, content: str)
 
 
 def test_a_missing_file_names_the_setting(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read.*ROUNDHOUSE_PIPELINES"):
+    with pytest.raises(ConfigError, match=r"cannot be read.*ROUNDHOUSE_PIPELINES"):
         load_pipelines(tmp_path / "none.yaml")

@@ -71,32 +71,60 @@ def mnist_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def prepare_table(context):
-    """Prepares 400 customers; `seed` is the split's, `renamed` another name for `months`."""
-    import pyarrow as pa
-
+def prepare_rows(context):
+    """Splits a table and makes arrays of it, as a run does once its checks have passed."""
     from tasks.columns import arrow_schema
     from tasks.config import PreparationConfig, SplitConfig
-    from tasks.handoffs import CheckedData, Column, Snapshot
+    from tasks.handoffs import CheckedData, Snapshot
     from tasks.preprocessing import prepare_data
     from tasks.snapshots import write_snapshot
     from tasks.storage import Storage
+
+    def make(columns, arrays, seed=0):
+        import pyarrow as pa
+
+        storage = Storage(context.storage_uri)
+        with storage.workspace() as folder:
+            table = pa.Table.from_arrays(arrays, schema=arrow_schema(columns))
+            write_snapshot(table, folder / "snapshot.parquet")
+            file = storage.put_file(folder / "snapshot.parquet")
+        snapshot = Snapshot(
+            dataset="customers",
+            problem="regression" if columns[-1].kind == "numeric" else "classification",
+            file=file,
+            rows=table.num_rows,
+            columns=columns,
+            source_digest="0" * 64,
+        )
+        checked = CheckedData(
+            snapshot=snapshot, passed=1, warnings=(), total=1, report=file, data_docs=file
+        )
+        return prepare_data.fn(
+            context, checked, SplitConfig(seed=seed), PreparationConfig(minimum_category_rows=1)
+        )
+
+    return make
+
+
+@pytest.fixture
+def prepare_table(prepare_rows):
+    """Prepares 400 customers; `seed` is the split's, `renamed` another name for `months`."""
+    import pyarrow as pa
+
+    from tasks.handoffs import Column
 
     def make(seed=0, renamed="months", problem="classification"):
         random, rows = np.random.default_rng(7), 400
         months = random.integers(1, 72, rows)
         plans = random.choice(["basic", "full"], rows)
         leaves = (months + 20 * (plans == "full") + random.normal(0, 12, rows)) < 35
-        label = np.where(leaves, "Yes", "No") if problem == "classification" else months * 2.0
+        is_value = problem == "regression"
+        label = months * 2.0 if is_value else np.where(leaves, "Yes", "No")
         columns = (
             Column(name="customer", role="identifier", kind="category", personal=True),
             Column(name=renamed, role="feature", kind="numeric", integer=True),
             Column(name="plan", role="feature", kind="category"),
-            Column(
-                name="left",
-                role="label",
-                kind="category" if problem == "classification" else "numeric",
-            ),
+            Column(name="left", role="label", kind="numeric" if is_value else "category"),
         )
         arrays = [
             pa.array([f"customer {number}" for number in range(rows)]),
@@ -104,21 +132,27 @@ def prepare_table(context):
             pa.array([None if n % 50 == 7 else p for n, p in enumerate(plans)], pa.string()),
             pa.array(label.tolist()),
         ]
-        storage = Storage(context.storage_uri)
-        with storage.workspace() as folder:
-            path = folder / "snapshot.parquet"
-            write_snapshot(pa.Table.from_arrays(arrays, schema=arrow_schema(columns)), path)
-            file = storage.put_file(path)
-        snapshot = Snapshot(
-            dataset="customers", problem=problem, file=file, rows=rows, columns=columns,
-            source_digest="0" * 64,
-        )  # fmt: skip
-        checked = CheckedData(
-            snapshot=snapshot, passed=1, warnings=(), total=1, report=file, data_docs=file
+        return prepare_rows(columns, arrays, seed)
+
+    return make
+
+
+@pytest.fixture
+def prepare_images(prepare_rows):
+    """Prepares two hundred images of 2 x 2 pixels; the bright ones are `1`."""
+    import pyarrow as pa
+
+    from tasks.columns import as_pixels
+    from tasks.handoffs import Column
+
+    def make():
+        columns = (
+            Column(name="image", role="feature", kind="image", shape=(2, 2, 1), maximum=16),
+            Column(name="digit", role="label", kind="category"),
         )
-        return prepare_data.fn(
-            context, checked, SplitConfig(seed=seed), PreparationConfig(minimum_category_rows=1)
-        )
+        pixels = np.random.default_rng(0).integers(0, 17, (200, 4)).astype(np.uint8)
+        labels = pa.array(np.where(pixels.mean(axis=1) > 8, "1", "0").tolist())
+        return prepare_rows(columns, [as_pixels(pixels), labels])
 
     return make
 

@@ -1,40 +1,11 @@
 import json
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from tasks.columns import arrow_schema, as_pixels
-from tasks.config import EvaluationConfig, PreparationConfig, SplitConfig
+from tasks.config import EvaluationConfig
 from tasks.evaluation import evaluate_model, expected_tolerance
-from tasks.handoffs import CheckedData, Column, Snapshot
-from tasks.preprocessing import prepare_data
-from tasks.snapshots import write_snapshot
 from tasks.storage import Storage
-
-
-@pytest.fixture
-def prepared_images(context):
-    """Two hundred images of 2 x 2 pixels; the bright ones are `1`."""
-    columns = (
-        Column(name="image", role="feature", kind="image", shape=(2, 2, 1), maximum=16),
-        Column(name="digit", role="label", kind="category"),
-    )
-    pixels = np.random.default_rng(0).integers(0, 17, (200, 4)).astype(np.uint8)
-    labels = pa.array(np.where(pixels.mean(axis=1) > 8, "1", "0").tolist())
-    storage = Storage(context.storage_uri)
-    with storage.workspace() as folder:
-        table = pa.Table.from_arrays([as_pixels(pixels), labels], schema=arrow_schema(columns))
-        write_snapshot(table, folder / "snapshot.parquet")
-        file = storage.put_file(folder / "snapshot.parquet")
-    snapshot = Snapshot(
-        dataset="squares", problem="classification", file=file, rows=200, columns=columns,
-        source_digest="0" * 64,
-    )  # fmt: skip
-    checked = CheckedData(
-        snapshot=snapshot, passed=1, warnings=(), total=1, report=file, data_docs=file
-    )
-    return prepare_data.fn(context, checked, SplitConfig(), PreparationConfig())
 
 
 def test_the_model_and_its_baselines_are_measured_on_the_test_rows(
@@ -59,9 +30,10 @@ def test_the_model_and_its_baselines_are_measured_on_the_test_rows(
     }
 
 
-def test_images_get_a_grid_of_mistakes_and_are_served_raw(context, prepared_images, release):
+def test_images_get_a_grid_of_mistakes_and_are_served_raw(context, prepare_images, release):
     from tasks.prover import predict_registered
 
+    prepared_images = prepare_images()
     made = release(prepared_images)
     assert "mistakes.png" in made.evaluation.pictures
     snapshot = prepared_images.snapshot
@@ -69,7 +41,8 @@ def test_images_get_a_grid_of_mistakes_and_are_served_raw(context, prepared_imag
     assert found.columns == ("probability_0", "probability_1")
 
 
-def test_personal_images_are_never_shown(context, prepared_images, train_quickly):
+def test_personal_images_are_never_shown(context, prepare_images, train_quickly):
+    prepared_images = prepare_images()
     snapshot = prepared_images.snapshot
     columns = (snapshot.columns[0].model_copy(update={"personal": True}), snapshot.columns[1])
     personal = prepared_images.model_copy(

@@ -122,7 +122,7 @@ def test_class_weights_raise_the_share_of_a_rare_class() -> None:
     found = []
     for weights in (None, (0.6, 4.0)):
         model = network(dropout=0)
-        fit(model, rare, rare, replace(SETTINGS, epochs=10, class_weights=weights))
+        fit(model, rare, rare, replace(SETTINGS, epochs=6, class_weights=weights))
         found.append(model.predict(inputs, verbose=0)[:, 1].mean())
     assert found[0] < 0.3 < found[1]
 
@@ -130,7 +130,7 @@ def test_class_weights_raise_the_share_of_a_rare_class() -> None:
 def test_regression_has_its_own_loss_and_metric() -> None:
     (inputs, _), (held_out, _) = sides()
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    settings = replace(SETTINGS, problem="regression", epochs=40, learning_rate=0.05)
+    settings = replace(SETTINGS, problem="regression", epochs=15, learning_rate=0.1)
     train, validation = (inputs, inputs.sum(axis=1)), (held_out, held_out.sum(axis=1))
     result = fit(model, train, validation, settings)
     assert set(result.history) == {"loss", "mae", "val_loss", "val_mae"}

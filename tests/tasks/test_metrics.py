@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from tasks.metrics import HIGHER_IS_BETTER, is_better, known_metrics, measure, scaled_to_one
+from tasks.metrics import (
+    HIGHER_IS_BETTER,
+    calibration_bins,
+    is_better,
+    known_metrics,
+    measure,
+    scaled_to_one,
+)
 
 # four rows, two classes: the second row is wrong
 LABELS = np.array([0, 0, 1, 1])
@@ -63,3 +70,11 @@ def test_each_metric_knows_its_better_side():
 
 def test_a_row_of_zeros_says_nothing():
     assert scaled_to_one(np.array([[0, 0], [1, 3]])).tolist() == [[0.5, 0.5], [0.25, 0.75]]
+
+
+def test_a_bin_holds_its_upper_edge():
+    probabilities = np.array([[0.5, 0.5], [0.4, 0.6], [0.1, 0.9], [0.0, 1.0]])
+    share, confidence, accuracy = calibration_bins(np.array([0, 1, 0, 1]), probabilities, 2)
+    assert share.tolist() == [0.25, 0.75]
+    assert confidence == pytest.approx([0.5, 2.5 / 3])
+    assert accuracy == pytest.approx([1, 2 / 3])

@@ -4,7 +4,7 @@ import pytest
 from tasks import tracking
 from tasks.config import GateConfig, SplitConfig
 from tasks.errors import ConfigError, ServiceError
-from tasks.handoffs import Proof
+from tasks.judgement import Proof
 from tasks.promotion import aligned, promote_model, rows_unseen
 from tasks.registry import Registry
 from tasks.storage import Storage

@@ -5,10 +5,11 @@ import numpy as np
 import psutil
 import pytest
 
-from tasks import prover
+from tasks import prover, tracking
 from tasks.errors import ProofFailed
 from tasks.prover import Prover, predict_registered
 from tasks.settings import PROJECT_FOLDER
+from tasks.storage import Storage
 
 ROWS = np.array([0, 5, 9])
 
@@ -77,3 +78,22 @@ def test_it_ends_with_the_process_that_started_it(context):
     parent.kill()
     parent.communicate()
     child.wait(timeout=60)
+
+
+def test_a_pickled_model_is_refused(context, prepare_table):
+    import mlflow
+    from mlflow.pyfunc import PythonModel
+
+    class Pickled(PythonModel):
+        def predict(self, context, model_input, params=None):
+            return model_input
+
+    prepared, client = prepare_table(), tracking.client(context.mlflow_uri)
+    with Storage(context.storage_uri).workspace() as folder:
+        mlflow.pyfunc.save_model(folder / "model", python_model=Pickled(), pip_requirements=[])
+        model = client.create_logged_model(context.experiment_id, "trial", context.run_id)
+        client.log_model_artifacts(model.model_id, str(folder / "model"))
+    client.create_registered_model("trial")
+    client.create_model_version("trial", model.artifact_location, context.run_id)
+    with pytest.raises(ProofFailed, match="using pickle is disallowed"):
+        predict_registered(context, "models:/trial/1", prepared.snapshot, ROWS)

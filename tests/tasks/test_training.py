@@ -10,6 +10,7 @@ import pytest
 from tasks import tracking
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import ConfigError, TrainingDiverged
+from tasks.fitting import DivergedError
 from tasks.handoffs import Arrays, PreparedData, RunContext, Snapshot, StoredFile
 from tasks.storage import Storage
 from tasks.training import class_weights, train_model
@@ -71,16 +72,23 @@ def unfinished(context: RunContext) -> list[Path]:
     return [path for path in Path(context.storage_uri, "unfinished").rglob("*") if path.is_file()]
 
 
-def interrupt(context: RunContext, data: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupt(
+    context: RunContext,
+    data: PreparedData,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    by: BaseException | None = None,
+    seen_as: type[BaseException] = KeyboardInterrupt,
+) -> None:
     """Starts a training and ends it after its second epoch."""
 
     def log_epoch(context: RunContext, epoch: int, metrics: dict[str, float]) -> None:
         if epoch == 2:
-            raise KeyboardInterrupt
+            raise by or KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(tracking, "log_epoch", log_epoch)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(seen_as):
             train_model.fn(context, data, MODEL, TRAINING)
 
 
@@ -183,6 +191,14 @@ def test_divergence_says_what_to_change_and_leaves_no_checkpoint(context: RunCon
     assert unfinished(context) == []
 
 
+def test_divergence_forgets_the_epochs_before_it(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = DivergedError("val_loss is nan after epoch 2")
+    interrupt(context, prepared(context), monkeypatch, by=late, seen_as=TrainingDiverged)
+    assert unfinished(context) == []
+
+
 def test_network_that_cannot_be_built_leaves_nothing(context: RunContext) -> None:
     with pytest.raises(ConfigError, match="needs images"):
         train_model.fn(context, prepared(context), ModelConfig(architecture="cnn"), TRAINING)
@@ -192,14 +208,14 @@ def test_network_that_cannot_be_built_leaves_nothing(context: RunContext) -> Non
 def test_regression_learns_targets_of_any_unit(context: RunContext) -> None:
     inputs = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
     data = prepared(context, 50_000 + 1_000 * inputs[:, 1], classes=0)
-    longer = TRAINING.model_copy(update={"epochs": 40, "patience": 0})
+    longer = TRAINING.model_copy(update={"epochs": 15, "patience": 0})
     trained = train_model.fn(context, data, MODEL, longer)
     assert min(trained.history["val_mae"]) < 500
 
 
 def test_constant_targets_are_predicted(context: RunContext) -> None:
     data = prepared(context, np.full(90, 7, dtype=np.float32), classes=0)
-    longer = TRAINING.model_copy(update={"epochs": 40})
+    longer = TRAINING.model_copy(update={"epochs": 15})
     assert min(train_model.fn(context, data, MODEL, longer).history["val_mae"]) < 0.2
 
 

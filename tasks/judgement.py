@@ -1,0 +1,114 @@
+"""The hand-offs after training: how good a model is, where it is registered, what was decided."""
+
+from tasks.handoffs import Handoff, StoredFile
+
+
+class Evaluation(Handoff):
+    """How the model does on the test rows.
+
+    Args:
+        rows: Number of test rows.
+        metrics: The model's metrics by name.
+        baselines: Per baseline (`majority`, `linear`, ...), the same metrics.
+        predictions: `.npy`; probabilities float32 [rows, classes] or values float32 [rows], in the
+            order of the test rows.
+        pictures: Per file name, a PNG.
+        report: All of the figures as JSON.
+        tolerance: How much a prediction may differ where other hardware computes it.
+    """
+
+    rows: int
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    predictions: StoredFile
+    pictures: dict[str, StoredFile]
+    report: StoredFile
+    tolerance: float = 1e-4
+
+
+class Package(Handoff):
+    """The one artefact that serves everywhere: an MLflow model as files.
+
+    Args:
+        files: Per path inside the package, the stored file.
+        requirements: What a serving environment has to install, pinned.
+        size: Bytes in all.
+    """
+
+    files: dict[str, StoredFile]
+    requirements: tuple[str, ...]
+    size: int
+
+
+class RegisteredModel(Handoff):
+    """A version in the model registry.
+
+    Args:
+        name: Name of the registered model.
+        version: Its number.
+        uri: Its registry address.
+        fingerprint: Digest of the data, configuration, code and lock that made it; its identity.
+    """
+
+    name: str
+    version: int
+    uri: str
+    fingerprint: str
+
+
+class Proof(Handoff):
+    """That a fresh process loaded the registered version and predicts as training did.
+
+    Args:
+        uri: What was loaded, by registry address.
+        rows: Test rows predicted.
+        largest_difference: Largest absolute difference between the two predictions.
+        tolerance: Largest difference allowed.
+        load_seconds: Time to load the version, imports not counted.
+        predict_seconds: Time to predict the rows.
+    """
+
+    uri: str
+    rows: int
+    largest_difference: float
+    tolerance: float
+    load_seconds: float
+    predict_seconds: float
+
+
+class Rule(Handoff):
+    """One rule of the gate: what was measured, what was asked for, and whether it held."""
+
+    name: str
+    passed: bool
+    value: float | None
+    bound: float | None
+    reason: str
+
+
+class Verdict(Handoff):
+    """Whether a model has earned the alias, by which rules, and why in one sentence."""
+
+    promoted: bool
+    rules: tuple[Rule, ...]
+    reason: str
+
+
+class Promotion(Handoff):
+    """What the gate decided, and which aliases moved.
+
+    Args:
+        verdict: The decision.
+        version: The version that was judged.
+        champion_before: Version that was the champion when judged, if any.
+        champion: Version that is the champion now, if any.
+        champion_metrics: Metrics of the champion that was compared with, on the compared rows.
+        compared_rows: Test rows on which both were compared.
+    """
+
+    verdict: Verdict
+    version: int
+    champion_before: int | None
+    champion: int | None
+    champion_metrics: dict[str, float]
+    compared_rows: int
