@@ -138,3 +138,5 @@ def serve(handle: int) -> None:
 
 if __name__ == "__main__":
     serve(int(sys.argv[1]))
+    # the server has shut down in order; taking the interpreter apart would last a second more
+    os._exit(0)

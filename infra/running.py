@@ -117,6 +117,7 @@ def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bo
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.training import train
+    from tasks import prover
 
     if server is not None:
         server.import_meanwhile(NEEDED_LATER)
@@ -128,6 +129,7 @@ def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bo
             summary: Summary = train(**parameters, force=force)
             return summary
         finally:
+            prover.close()
             # what is still to be sent must arrive before the embedded server ends
             APILogWorker.drain_all(timeout=5)
             EventsWorker.drain_all()

@@ -115,16 +115,13 @@ class Prover:
         return answer
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the process; it holds nothing that could be lost."""
+        self._process.kill()
+        self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        try:
-            self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
     def _exchange(self, question: bytes, timeout_seconds: float) -> bytes:
         stdin, stdout = self._process.stdin, self._process.stdout

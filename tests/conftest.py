@@ -116,10 +116,10 @@ class Roundhouse:
             self.client.search_runs([experiment.experiment_id], order_by=["start_time DESC"])
         )
 
-    def registry(self) -> list[tuple[str, str, dict[str, str]]]:
+    def registry(self) -> list[tuple[str, int, dict[str, int]]]:
         """Every model version with the aliases of its model."""
         return [
-            (model.name, version.version, dict(model.aliases))
+            (model.name, int(version.version), {k: int(v) for k, v in model.aliases.items()})
             for model in self.client.search_registered_models()
             for version in self.client.search_model_versions(f"name = '{model.name}'")
         ]

@@ -146,7 +146,7 @@ def main() -> None:
         train_x, val_x, train_y, val_y = train_test_split(
             train_x, train_y, test_size=0.176, random_state=0
         )
-        mlflow.log_params({"epochs": EPOCHS, "batch_size": 32, "learning_rate": 1e-3, "seed": 0})
+        mlflow.log_params({"epochs": EPOCHS, "batch_size": 32, "learning_rate": 0.005, "seed": 0})
         mlflow.log_input(mlflow.data.from_pandas(statistics, name="digits"), context="training")
         keras.utils.set_random_seed(0)
         network = keras.Sequential(
@@ -159,7 +159,9 @@ def main() -> None:
                 keras.layers.Dense(10, activation="softmax"),
             ]
         )
-        network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        network.compile(
+            keras.optimizers.Adam(0.005), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
         log_epoch = keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: mlflow.log_metrics(logs, step=epoch + 1)
         )

@@ -129,7 +129,7 @@ def test_the_run_in_mlflow_has_the_report_and_the_pictures(first: Any, first_run
 
 
 def test_the_version_is_described_and_has_its_aliases(first: Any) -> None:
-    assert first.registry() == [("digits", "1", {"champion": "1", "challenger": "1"})]
+    assert first.registry() == [("digits", 1, {"champion": 1, "challenger": 1})]
     version = first.client.get_model_version("digits", "1")
     assert "digits" in version.description
     assert json.loads(version.tags["roundhouse.verdict"])["promoted"] is True
@@ -195,7 +195,7 @@ def test_a_run_that_was_killed_goes_on_from_there(stage: str, roundhouse: Any) -
     assert again.returncode == 0, again.stderr
     if stage != "register model":
         assert f"= {stage}" in again.stdout
-    assert [(name, number) for name, number, _ in roundhouse.registry()] == [("digits", "1")]
+    assert [(name, number) for name, number, _ in roundhouse.registry()] == [("digits", 1)]
     assert [run.info.status for run in roundhouse.runs("digits")] == ["FINISHED"]
 
 
