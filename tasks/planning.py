@@ -12,6 +12,7 @@ from tasks.freshness import Standing, find_standing, locate_source
 from tasks.handoffs import Handoff, RunContext, Source
 from tasks.home import prepare_home
 from tasks.lineage import describe_surroundings
+from tasks.progress import name_flow_run
 from tasks.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
         tracking.fail_run(settings.mlflow_uri, run_id, error)
         raise
     if standing.up_to_date and not force:
+        name_flow_run(f"{config.pipeline}: {standing.reason}")
         logger.info(standing.sentence)
         return Plan(source=source, standing=standing, context=None)
     # its imports take as long as those of all the stages before it is asked
@@ -102,6 +104,7 @@ def _open_run(
         **describe_surroundings(),
     }
     name = f"{config.pipeline}: {reason}"
+    name_flow_run(name)
     uri = settings.mlflow_uri
     return tracking.open_run(uri, experiment_id, name, parameters_of(config), tags)
 

@@ -2,15 +2,18 @@
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from typing import cast
 from uuid import UUID
 
+from prefect import runtime
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext, TaskRunContext
 
 from tasks import tracking
@@ -21,39 +24,63 @@ SECONDS_BETWEEN_UPDATES = 2.0
 logger = logging.getLogger(__name__)
 
 
-class EpochProgress:
-    """A bar over epochs on the page of the Prefect run, moved at most every two seconds.
+class EpochReport:
+    """Tells of each epoch: in the log, in MLflow, and by a bar on the page of the Prefect run.
 
     Args:
-        pipeline: Name of the pipeline; part of the bar's key, so that it has a history.
+        context: The run.
         epochs: Epochs in all.
     """
 
-    def __init__(self, pipeline: str, epochs: int) -> None:
-        self._key = f"{pipeline}-epochs"
+    def __init__(self, context: RunContext, epochs: int) -> None:
+        self._context = context
         self._epochs = epochs
         self._artifact: UUID | None = None
         self._last = time.monotonic()
-        self._is_shown = TaskRunContext.get() is not None
 
-    def update(self, epoch: int, text: str) -> None:
-        """Moves the bar to an epoch, counted from 1, unless it was moved a moment ago."""
+    def catch_up(self, history: Mapping[str, Sequence[float]], epochs: int) -> None:
+        """Logs to MLflow the epochs of an interrupted training, those that it does not have yet.
+
+        Args:
+            history: Per metric, its value after each epoch.
+            epochs: How many of them were done before.
+        """
+        logged = tracking.logged_epochs(self._context, "loss") if epochs else set()
+        for epoch in set(range(1, epochs + 1)) - logged:
+            metrics = {name: values[epoch - 1] for name, values in history.items()}
+            tracking.log_epoch(self._context, epoch, metrics)
+
+    def __call__(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Tells of an epoch, counted from 1; the bar is moved at most every two seconds."""
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        text = f"epoch {epoch} of {self._epochs}: {figures}"
+        extra = {"event": "epoch", "epoch": epoch, "epochs": self._epochs, "metrics": metrics}
+        logger.info(text, extra=extra)
+        tracking.log_epoch(self._context, epoch, metrics)
         now = time.monotonic()
-        if self._is_shown and now - self._last >= SECONDS_BETWEEN_UPDATES:
+        if now - self._last >= SECONDS_BETWEEN_UPDATES and TaskRunContext.get() is not None:
             self._last = now
             self._move(100 * epoch / self._epochs, text)
 
-    def finish(self, text: str) -> None:
+    def finish(self, best_epoch: int) -> None:
         """Fills the bar, if it was ever shown."""
         if self._artifact is not None:
-            self._move(100.0, text)
+            self._move(100.0, f"best epoch {best_epoch}")
 
     def _move(self, share: float, text: str) -> None:
         if self._artifact is None:
-            artifact = create_progress_artifact(share, key=self._key, description=text)
+            key = f"{self._context.pipeline}-epochs"
+            artifact = create_progress_artifact(share, key=key, description=text)
             self._artifact = cast(UUID, artifact)
         else:
             update_progress_artifact(self._artifact, progress=share, description=text)
+
+
+def name_flow_run(name: str) -> None:
+    """Gives the current flow run a name that says what it does and why; nothing outside of one."""
+    if flow_run_id := runtime.flow_run.id:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(flow_run_id), name=name)
 
 
 def show_summary(context: RunContext, markdown: str, rows: list[dict[str, str]]) -> None:

@@ -219,6 +219,12 @@ def log_epoch(context: RunContext, epoch: int, metrics: Mapping[str, float]) -> 
     client(context.mlflow_uri).log_batch(context.run_id, metrics=found)
 
 
+def logged_epochs(context: RunContext, metric: str) -> set[int]:
+    """The epochs, counted from 1, for which the run has a value of a metric."""
+    history = client(context.mlflow_uri).get_metric_history(context.run_id, metric)
+    return {int(point.step) for point in history}
+
+
 def log_stage_seconds(context: RunContext, stage: str, seconds: float) -> None:
     """Logs how long a stage took."""
     client(context.mlflow_uri).log_metric(context.run_id, f"seconds/{stage}", seconds)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks import devices, tracking
+from tasks import devices
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import TrainingDiverged
 from tasks.fingerprints import code_digest, environment_digest, values_digest
 from tasks.handoffs import Arrays, Hardware, PreparedData, RunContext, TrainedModel
 from tasks.models import build_model
 from tasks.models.archive import save_network, summary_of
+from tasks.progress import EpochReport
 from tasks.stages import stage
 from tasks.storage import Storage, disk_errors
 
@@ -103,18 +104,6 @@ def _target_scale(storage: Storage, prepared: PreparedData) -> tuple[float, floa
     return float(targets.mean(dtype=np.float64)), float(targets.std(dtype=np.float64)) or 1.0
 
 
-def _report(context: RunContext, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-    logger.info(
-        "epoch %d of %d: %s",
-        epoch,
-        epochs,
-        figures,
-        extra={"event": "epoch", "epoch": epoch, "epochs": epochs, "metrics": metrics},
-    )
-    tracking.log_epoch(context, epoch, metrics)
-
-
 def fit_network(
     context: RunContext,
     network: "keras.Model",
@@ -129,7 +118,7 @@ def fit_network(
     """
     from tasks import fitting
 
-    storage = Storage(context.storage_uri)
+    storage, report = Storage(context.storage_uri), EpochReport(context, settings.epochs)
     try:
         result = fitting.fit(
             network,
@@ -137,7 +126,7 @@ def fit_network(
             _opened(storage, prepared.validation),
             settings,
             checkpoint=checkpoint,
-            on_epoch=lambda epoch, metrics: _report(context, epoch, settings.epochs, metrics),
+            on_epoch=report,
         )
     except fitting.DivergedError as error:
         raise TrainingDiverged(
@@ -146,10 +135,8 @@ def fit_network(
             f"--set training.learning_rate={settings.learning_rate / 10:g}, and if that does not "
             "help, look for extreme values in the data."
         ) from error
-    for epoch in range(result.resumed_from):
-        # the run that is open now may not be the one that was interrupted
-        metrics = {name: values[epoch] for name, values in result.history.items()}
-        tracking.log_epoch(context, epoch + 1, metrics)
+    report.catch_up(result.history, result.resumed_from)
+    report.finish(result.best_epoch)
     return result
 
 

@@ -19,8 +19,7 @@ PICTURES = {
     "pictures/confusion_matrix.png",
     "pictures/learning_curves.png",
     "pictures/mistakes.png",
-    "pictures/precision_recall.png",
-    "pictures/roc.png",
+    "pictures/roc_and_precision_recall.png",
 }
 
 
@@ -40,15 +39,9 @@ def first_run(first: Any) -> Any:
 
 @pytest.fixture
 def copied(first: Any, roundhouse_at: Any, tmp_path: Path) -> Any:
-    """The same home for one test alone: a run in it changes no other test's.
-
-    The databases name absolute paths, so the copy takes the place of the home while it lasts.
-    """
-    aside = tmp_path / "aside"
-    shutil.copytree(first.home, aside)
-    yield first
-    shutil.rmtree(first.home)
-    shutil.copytree(aside, first.home)
+    """A copy of the home for one test alone; stored files are found where they were."""
+    shutil.copytree(first.home, tmp_path / "home")
+    return roundhouse_at(tmp_path / "home")
 
 
 @pytest.fixture(scope="session")
