@@ -127,7 +127,7 @@ def test_same_seed_gives_the_same_file(context: RunContext) -> None:
 def test_each_epoch_is_said_and_logged(
     context: RunContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="tasks.training"):
+    with caplog.at_level(logging.INFO, logger="tasks"):
         train_model.fn(context, prepared(context), MODEL, TRAINING)
     said = [record for record in caplog.records if getattr(record, "event", "") == "epoch"]
     assert [record.epoch for record in said] == [1, 2, 3, 4]
