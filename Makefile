@@ -17,8 +17,8 @@ test-all: .venv/ready ## all of the tests, with coverage
 	$(BIN)/pytest -m "" --cov --cov-report=term
 
 check: .venv/ready ## lint, types, import contracts
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 

@@ -1,11 +1,6 @@
 """The training flow: real data in, a judged and registered model out."""
 
 from prefect import flow
-from tasks.packaging import package_model
-from tasks.promotion import promote_model
-from tasks.registration import register_model
-from tasks.validation import check_data
-from tasks.verification import verify_model
 
 from tasks.config import (
     CheckConfig,
@@ -20,12 +15,17 @@ from tasks.config import (
 )
 from tasks.evaluation import evaluate_model
 from tasks.ingestion import ingest_data
+from tasks.packaging import package_model
 from tasks.planning import plan_run
 from tasks.preprocessing import prepare_data
+from tasks.promotion import promote_model
+from tasks.registration import register_model
 from tasks.settings import load_settings
 from tasks.summary import Summary, summarise_run
 from tasks.tracking import recorded
 from tasks.training import train_model
+from tasks.validation import check_data
+from tasks.verification import verify_model
 
 
 @flow(name="train", persist_result=False, validate_parameters=True)

@@ -34,7 +34,12 @@ def environment(settings: Settings, prefect_api_url: str | None = None) -> dict[
         **PREFECT,
         "PREFECT_HOME": os.environ.get("PREFECT_HOME", str(settings.home_folder / "prefect")),
     }
-    return values if prefect_api_url is None else {**values, "PREFECT_API_URL": prefect_api_url}
+    if prefect_api_url is None:
+        return values
+    if settings.prefect_api_url is None:
+        # the embedded server has no pages and is gone after the run; `roundhouse up` serves them
+        values["PREFECT_UI_URL"] = f"http://127.0.0.1:{settings.prefect_port}"
+    return {**values, "PREFECT_API_URL": prefect_api_url}
 
 
 def apply(values: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """The pages over everything that was run: Prefect's and MLflow's, in the foreground."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -56,6 +57,9 @@ def serve_pages(settings: Settings, console: "Console") -> None:
     for part, port in zip(parts, (settings.prefect_port, settings.mlflow_port), strict=True):
         _require_free(part, port)
     processes = {}
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        # also where a shell that started us in the background has them ignored
+        signal.signal(ending, signal.default_int_handler)
     try:
         for part in parts:
             processes[part] = _start(part, settings)

@@ -78,7 +78,8 @@ def judge(
         rules.append(_beats(config.metric, value, simplest, baselines[simplest]))
     if comparison is not None and config.compare_with_champion:
         rules.append(_not_worse(comparison, config))
-    return _verdict(config, value, tuple(rules), comparison)
+    plain = {name: figures for name, figures in baselines.items() if name != simplest}
+    return _verdict(config, value, tuple(rules), comparison, plain)
 
 
 def _minimum(metric: str, value: float, bound: float) -> Rule:
@@ -127,7 +128,11 @@ def _not_worse(comparison: Comparison, config: GateConfig) -> Rule:
 
 
 def _verdict(
-    config: GateConfig, value: float, rules: tuple[Rule, ...], comparison: Comparison | None
+    config: GateConfig,
+    value: float,
+    rules: tuple[Rule, ...],
+    comparison: Comparison | None,
+    plain: Mapping[str, Mapping[str, float]],
 ) -> Verdict:
     promoted = all(rule.passed for rule in rules)
     # what held is of no interest where something did not
@@ -137,6 +142,13 @@ def _verdict(
         parts.append("there is no champion yet")
     elif comparison is not None and not config.compare_with_champion:
         parts.append(f"not compared with champion v{comparison.version}, as configured")
+    # no rule of the gate, but whoever answers for the model should know
+    parts += [
+        f"the {name.replace('_', ' ')} baseline does better with {_figure(bound)}"
+        for name, metrics in plain.items()
+        if (bound := metrics.get(config.metric)) is not None
+        and is_better(config.metric, bound, value)
+    ]
     parts.append("promoted" if promoted else "not promoted")
     return Verdict(promoted=promoted, rules=rules, reason="; ".join(parts))
 

@@ -59,6 +59,7 @@ class RunContext(Handoff):
         run_id: Id of the MLflow run that the flow opened.
         experiment_id: Id of the pipeline's MLflow experiment.
         mlflow_uri: Address for tracking and registry.
+        mlflow_pages: Address of the pages over the same, without credentials.
         storage_uri: Root of the content-addressed storage.
         data_dir: Location of source files, instead of their public addresses.
         downloads: Folder for fetched source files.
@@ -70,6 +71,7 @@ class RunContext(Handoff):
     run_id: str
     experiment_id: str
     mlflow_uri: str = Field(repr=False)  # an address can hold a password
+    mlflow_pages: str
     storage_uri: str
     data_dir: str | None
     downloads: str

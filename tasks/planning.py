@@ -32,7 +32,7 @@ class Plan(Handoff):
     context: RunContext | None
 
 
-@task(name="plan run")
+@task(name="plan run", task_run_name="plan run")
 def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False) -> Plan:
     """Finds the source files, sees what changed, and opens the MLflow run if there is work to do.
 
@@ -65,6 +65,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
         run_id=_open_run(config, settings, experiment_id, standing, force=force),
         experiment_id=experiment_id,
         mlflow_uri=settings.mlflow_uri,
+        mlflow_pages=settings.mlflow_pages,
         storage_uri=settings.storage_uri,
         data_dir=settings.data_dir,
         downloads=str(settings.downloads_folder),

@@ -101,13 +101,9 @@ def show_summary(context: RunContext, markdown: str, rows: list[dict[str, str]])
 
 
 def run_links(context: RunContext) -> list[str]:
-    """Where the run is found in MLflow: a link where there is a server, else how to start one."""
-    place = f"#/experiments/{context.experiment_id}/runs/{context.run_id}"
-    uri = tracking.without_credentials(context.mlflow_uri)
-    if uri.startswith("http"):
-        address = uri.rstrip("/")
-        return [
-            f"[MLflow run]({address}/{place})",
-            f"[Check report and pictures]({address}/{place}/artifacts)",
-        ]
-    return [f"MLflow run `{context.run_id}` in `{uri}`; its artefacts hold the check report"]
+    """Where the run, its check report and its pictures are found in MLflow."""
+    place = f"{context.mlflow_pages}/#/experiments/{context.experiment_id}/runs/{context.run_id}"
+    links = [f"[MLflow run]({place})", f"[Check report and pictures]({place}/artifacts)"]
+    if not context.mlflow_uri.startswith("http"):
+        links.append("These pages are there while `roundhouse up` serves them")
+    return links

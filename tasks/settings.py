@@ -78,6 +78,15 @@ class Settings(BaseSettings):
         return self.tracking_uri or f"sqlite:///{self.home_folder / 'mlflow.db'}"
 
     @property
+    def mlflow_pages(self) -> str:
+        """Where MLflow's pages are: the server's, or those that `roundhouse up` serves."""
+        uri = self.mlflow_uri
+        if not uri.startswith(("http://", "https://")):
+            return f"http://127.0.0.1:{self.mlflow_port}"
+        scheme, _, rest = uri.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/")
+
+    @property
     def artifact_folder(self) -> Path:
         """Where MLflow keeps artefacts when the database is the home's own."""
         return self.home_folder / "artifacts"

@@ -94,6 +94,7 @@ def stage(
         return Stage(
             run,
             name=function.__name__.replace("_", " "),
+            task_run_name=function.__name__.replace("_", " "),
             description=inspect.getdoc(function),
             retries=2,
             retry_delay_seconds=[2, 10],

@@ -87,7 +87,9 @@ def open_experiment(uri: str, name: str, artifacts: Path | None) -> str:
     if found is not None:
         return str(found.experiment_id)
     location = artifacts.joinpath(name).as_uri() if artifacts else None
-    return str(service.create_experiment(name, artifact_location=location))
+    # without the kind, MLflow's pages open on those for language models
+    kind = {"mlflow.experimentKind": "custom_model_development"}
+    return str(service.create_experiment(name, artifact_location=location, tags=kind))
 
 
 def open_run(

@@ -57,6 +57,7 @@ def context(tmp_path: Path, mlflow_database: Path) -> RunContext:
         run_id=run_id,
         experiment_id=experiment_id,
         mlflow_uri=uri,
+        mlflow_pages="http://127.0.0.1:5000",
         storage_uri=str(tmp_path / "storage"),
         data_dir=None,
         downloads=str(tmp_path / "downloads"),

@@ -84,3 +84,9 @@ def test_a_metric_that_is_undefined_promotes_nobody():
 def test_an_unknown_metric_lists_those_of_the_problem():
     with pytest.raises(ConfigError, match=r"gate\.metric is 'acuracy'; expected one of accuracy, "):
         verdict(metric="acuracy")
+
+
+def test_a_plain_model_that_does_better_is_told_of():
+    found = verdict(value=0.94)
+    assert found.promoted
+    assert "the linear baseline does better with 0.9500; promoted" in found.reason
