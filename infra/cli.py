@@ -130,8 +130,21 @@ class _explained:  # reads as a word in a with statement
             )
         if isinstance(cause, RoundhouseError):
             _fail(str(cause), log, code=1)
-        if log and isinstance(cause, Exception):
-            _fail(f"Unexpected {type(cause).__name__}: {cause}", log, code=1)
+        if isinstance(cause, Exception) and not isinstance(cause, typer.Exit):
+            _fail(
+                f"Unexpected {type(cause).__name__}: {cause}", log or _traceback_file(cause), code=1
+            )
+
+
+def _traceback_file(error: Exception) -> str:
+    """Where the traceback of an error was written that came before there was a log."""
+    import tempfile
+    import traceback
+
+    handle, path = tempfile.mkstemp(prefix="roundhouse-", suffix=".log")
+    with os.fdopen(handle, "w") as file:
+        file.writelines(traceback.format_exception(error))
+    return path
 
 
 def _fail(sentence: str, log: str, *, code: int) -> NoReturn:

@@ -6,6 +6,7 @@ their own migrations, at installation. Where it was not made, or is of another v
 as usual.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from infra.environment import QUIET
 from tasks.settings import Settings
+from tasks.storage import disk_errors
 
 
 def templates_folder() -> Path:
@@ -34,11 +36,13 @@ def prepare_databases(settings: Settings) -> None:
         source = templates / name
         if not source.is_file() or target.exists():
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=target.parent)
-        os.close(handle)
-        shutil.copyfile(source, aside)
-        Path(aside).replace(target)
+        with disk_errors(str(home)), tempfile.TemporaryDirectory(dir=home) as scratch:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            aside = Path(scratch) / name
+            shutil.copyfile(source, aside)
+            # a link fails where another command was faster; a rename would replace its database
+            with contextlib.suppress(FileExistsError):
+                target.hardlink_to(aside)
 
 
 def make_templates() -> None:

@@ -27,9 +27,10 @@ class StageDisplay(logging.Handler):
         super().__init__(logging.INFO)
         self._console = console
         self._progress = Progress(
-            TextColumn("  [cyan]…[/] {task.description:<17}"),
+            TextColumn("  …", style="cyan"),
+            TextColumn("{task.description:<17}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -69,7 +70,7 @@ class StageDisplay(logging.Handler):
         if self._console.is_terminal:
             self._progress.reset(self._bar, total=None, description=name, visible=True, note="")
         else:
-            self._console.print(f"  … {name}")
+            self._console.print(Text(f"  … {name}"))
 
     def _advance(self, record: logging.LogRecord) -> None:
         values = vars(record)
@@ -82,7 +83,8 @@ class StageDisplay(logging.Handler):
         else:
             filled = round(24 * epoch / epochs)
             bar = "█" * filled + "░" * (24 - filled)
-            self._console.print(f"    {bar} epoch {epoch}/{epochs}  {note}", soft_wrap=True)
+            line = Text(f"    {bar} epoch {epoch}/{epochs}  {note}")
+            self._console.print(line, soft_wrap=True)
 
     def _end(self, record: logging.LogRecord) -> None:
         values = vars(record)
@@ -106,24 +108,24 @@ def show_summary(console: Console, summary: Summary, seconds: float, log: str) -
         log: Path of the log file.
     """
     if summary.up_to_date:
-        console.print(f"[bold]{summary.pipeline}[/] is {summary.up_to_date}")
+        console.print(Text.assemble((summary.pipeline, "bold"), f" is {summary.up_to_date}"))
         return
     passed, total = summary.checks
-    color = "green" if summary.promoted else "yellow"
     console.print()
-    console.print(f"[bold]Data[/]      {summary.rows:,} rows, {passed} of {total} checks passed")
+    _tell(console, "Data", f"{summary.rows:,} rows, {passed} of {total} checks passed")
     for warning in summary.warnings:
-        console.print(f"          [yellow]! {warning}[/]")
+        _tell(console, "", f"! {warning}", style="yellow")
     console.print(_metric_table(summary))
-    console.print(f"[bold]Verdict[/]   [{color}]{summary.verdict}[/]")
-    console.print(
-        f"[bold]Model[/]     {summary.model} v{summary.version}, {' and '.join(summary.aliases)}"
-    )
-    console.print(f"[bold]Proof[/]     {summary.proof}")
-    console.print(f"[bold]Took[/]      {seconds:.1f} s; full log in {log}")
-    console.print(
-        "[bold]Browse[/]    roundhouse up: this run's pictures and check report, in a browser"
-    )
+    _tell(console, "Verdict", summary.verdict, style="green" if summary.promoted else "yellow")
+    _tell(console, "Model", f"{summary.model} v{summary.version}, {' and '.join(summary.aliases)}")
+    _tell(console, "Proof", summary.proof)
+    _tell(console, "Took", f"{seconds:.1f} s; full log in {log}")
+    _tell(console, "Browse", "roundhouse up: this run's pictures and check report, in a browser")
+
+
+def _tell(console: Console, title: str, text: str, style: str = "") -> None:
+    """Shows a text as it is beside its title: a `[` in a warning or a path is no markup."""
+    console.print(Text.assemble((f"{title:<10}", "bold"), (text, style)))
 
 
 def _metric_table(summary: Summary) -> Table:
@@ -131,9 +133,10 @@ def _metric_table(summary: Summary) -> Table:
     rows = metric_rows(summary)
     for name in rows[0] if rows else ():
         is_name = name == "metric"
-        table.add_column("Test      " if is_name else name, justify="left" if is_name else "right")
+        title = Text("Test      " if is_name else name)
+        table.add_column(title, justify="left" if is_name else "right")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*map(Text, row.values()))
     return table
 
 

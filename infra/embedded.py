@@ -50,6 +50,8 @@ class EmbeddedServer:
                 stderr=log,
                 env={**os.environ, **self._environment},
                 pass_fds=(handle,),
+                # Ctrl-C in a terminal reaches us alone: how the run ended is still to be told
+                start_new_session=True,
             )
         # from here on the socket is the server's alone, so a dead server refuses connections
         self._socket.close()

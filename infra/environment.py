@@ -29,9 +29,14 @@ def environment(settings: Settings, prefect_api_url: str | None = None) -> dict[
         settings: Places and addresses.
         prefect_api_url: The Prefect API to use, ending in /api; None for a process that is the API.
     """
+    proxied = os.environ.get("NO_PROXY", os.environ.get("no_proxy", ""))
+    direct = ",".join(part for part in (proxied, "127.0.0.1,localhost") if part)
     values = {
         **QUIET,
         **PREFECT,
+        # a proxy for the world outside has no way to a server of this machine
+        "NO_PROXY": direct,
+        "no_proxy": direct,
         "PREFECT_HOME": os.environ.get("PREFECT_HOME", str(settings.home_folder / "prefect")),
     }
     if prefect_api_url is None:

@@ -10,7 +10,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tasks.config import PipelineConfig
+from tasks.datasets import get_dataset
 from tasks.errors import ConfigError
+from tasks.gate import require_known
 
 ENTRYPOINT = "flows.training.train"
 CHANGES_SHOWN = 5
@@ -46,8 +48,8 @@ def load_pipelines(path: Path) -> dict[str, Pipeline]:
             block["name"]: Pipeline(
                 name=block["name"],
                 description=block.get("description", ""),
-                parameters=block.get("parameters", {}),
-                schedules=tuple(_schedule(s) for s in block.get("schedules", [])),
+                parameters=dict(block.get("parameters") or {}),
+                schedules=tuple(_schedule(s) for s in block.get("schedules") or ()),
             )
             for block in blocks
             if block.get("entrypoint") == ENTRYPOINT
@@ -57,7 +59,7 @@ def load_pipelines(path: Path) -> dict[str, Pipeline]:
             f"The pipelines file {path} cannot be read ({error.strerror}); expected a "
             "prefect.yaml. Correct ROUNDHOUSE_PIPELINES."
         ) from error
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"The pipelines file {path} is not a list of deployments: {_line(error)}. Expected "
             "'deployments:' with a block per pipeline, as Prefect deploys them."
@@ -85,7 +87,8 @@ def configure(pipeline: Pipeline, changes: Iterable[str]) -> PipelineConfig:
         changes: Each `stage.field=value`, the value written as in YAML.
 
     Raises:
-        ConfigError: An unknown key, a wrong type, or a value out of range.
+        ConfigError: An unknown key, dataset or metric, a wrong type, a value out of range, or the
+            name of another pipeline.
     """
     tree: dict[str, Any] = {
         key: dict(value) if isinstance(value, Mapping) else value
@@ -94,9 +97,17 @@ def configure(pipeline: Pipeline, changes: Iterable[str]) -> PipelineConfig:
     for change in changes:
         _apply(tree, change)
     try:
-        return PipelineConfig.model_validate(tree)
+        config = PipelineConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
+    if config.pipeline != pipeline.name:
+        raise ConfigError(
+            f"The block {pipeline.name!r} trains the pipeline {config.pipeline!r}; expected its "
+            f"own name, or it would move another's champion. Write pipeline: {pipeline.name}."
+        )
+    dataset = get_dataset(config.ingestion.dataset)
+    require_known(config.gate.metric, dataset.problem)
+    return config
 
 
 def _apply(tree: dict[str, Any], change: str) -> None:

@@ -9,6 +9,7 @@ from tasks.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -18,7 +19,8 @@ def show_pipelines(console: "Console", pipelines: Mapping[str, Pipeline]) -> Non
     table = _table("Pipeline", "Dataset", "Model", "Schedule", "Description")
     for pipeline in pipelines.values():
         config = configure(pipeline, ())
-        table.add_row(
+        _add(
+            table,
             pipeline.name,
             config.ingestion.dataset,
             config.model.architecture,
@@ -38,10 +40,10 @@ def show_status(console: "Console", pipelines: Mapping[str, Pipeline], settings:
     is_new = settings.tracking_uri is None and not (settings.home_folder / "mlflow.db").is_file()
     for pipeline in pipelines.values():
         if is_new:
-            table.add_row(pipeline.name, "none", "", "", "never", "")
+            _add(table, pipeline.name, "none", "", "", "never", "")
         else:
             metric = configure(pipeline, ()).gate.metric
-            table.add_row(*status_of(pipeline.name, metric, settings))
+            _add(table, *status_of(pipeline.name, metric, settings))
     console.print(table)
 
 
@@ -78,16 +80,30 @@ def status_of(name: str, metric: str, settings: Settings) -> tuple[str, ...]:
 
 def _ended(run: Any) -> str:
     """How a run ended, in a few words."""
+    from tasks import tracking
+
     tags = run.data.tags
     match run.info.status:
         case "FINISHED":
             word = "promoted" if tags.get("roundhouse.promoted") == "true" else "not promoted"
             return f"finished, {word}"
         case "RUNNING":
-            return "still running, or its process is gone"
+            return _going_on(tags.get(tracking.PROCESS_TAG, ""))
         case status:
-            reason = tags.get("roundhouse.reason") or tags.get("roundhouse.ended") or ""
-            return f"{status.lower()}: {reason}" if reason else str(status.lower())
+            reason = tags.get(tracking.REASON_TAG) or tags.get(tracking.ENDED_TAG) or ""
+            # a reason can go on for many lines; the run's page and its log have all of them
+            first = reason.strip().partition("\n")[0]
+            return f"{status.lower()}: {first}" if first else str(status.lower())
+
+
+def _going_on(process: str) -> str:
+    """Whether the process of a run that did not end is still there, as far as it can be seen."""
+    from tasks import tracking
+
+    host = process.rpartition(":")[0]
+    if host and host != tracking.this_process().rpartition(":")[0]:
+        return f"still running on {host}, or its process there is gone"
+    return "still running" if tracking.is_alive(process) else "its process is gone"
 
 
 def _ago(milliseconds: int) -> str:
@@ -100,7 +116,14 @@ def _ago(milliseconds: int) -> str:
     return f"{seconds // DAY} days ago"
 
 
-def _table(*names: str) -> Any:
+def _add(table: "Table", *cells: str) -> None:
+    """Adds a row whose cells are shown as they are: a `[` in a reason is no markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(cell) for cell in cells))
+
+
+def _table(*names: str) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")

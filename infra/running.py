@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from infra import databases, environment
 from infra.embedded import EmbeddedServer
 from tasks.config import PipelineConfig
@@ -61,6 +63,18 @@ def run_pipeline(
     """
     started = time.perf_counter()
     prepare_home(settings)
+    with alone(config.pipeline, settings, console):
+        _run_alone(config, settings, console, started, force=force)
+
+
+def _run_alone(
+    config: PipelineConfig,
+    settings: Settings,
+    console: "Console",
+    started: float,
+    *,
+    force: bool,
+) -> None:
     if not force and (sentence := up_to_date(config, settings)):
         console.print(f"[bold]{config.pipeline}[/] is {sentence}", soft_wrap=True)
         return
@@ -72,6 +86,28 @@ def run_pipeline(
         with StageDisplay(console):
             summary = run_flow(config, server, force=force)
         show_summary(console, summary, time.perf_counter() - started, str(log))
+
+
+@contextlib.contextmanager
+def alone(pipeline: str, settings: Settings, console: "Console") -> Iterator[None]:
+    """While it lasts, no other command runs this pipeline, nor anything on the home's databases.
+
+    Args:
+        pipeline: Name of the pipeline.
+        settings: Places and addresses; with servers of their own, other pipelines may run beside.
+        console: Where it says that it waits.
+    """
+    served = settings.tracking_uri and settings.prefect_api_url
+    lock = FileLock(settings.home_folder / (f"{pipeline}.lock" if served else "run.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        console.print(f"Another run is at work in {settings.home_folder}; waiting for it to end.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def up_to_date(config: PipelineConfig, settings: Settings) -> str:

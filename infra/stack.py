@@ -1,5 +1,6 @@
 """The pages over everything that was run: Prefect's and MLflow's, in the foreground."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 STARTUP_SECONDS = 120.0
+# Ctrl-C, an ordinary kill, and a terminal that was closed
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ def serve_pages(settings: Settings, console: "Console") -> None:
     parts = (_prefect(settings), _mlflow(settings))
     for part, port in zip(parts, (settings.prefect_port, settings.mlflow_port), strict=True):
         _require_free(part, port)
-    processes = {}
-    for ending in (signal.SIGINT, signal.SIGTERM):
+    processes: dict[Part, subprocess.Popen[bytes]] = {}
+    for ending in ENDINGS:
         # also where a shell that started us in the background has them ignored
         signal.signal(ending, signal.default_int_handler)
     try:
@@ -70,18 +74,11 @@ def serve_pages(settings: Settings, console: "Console") -> None:
         while True:
             time.sleep(1)
             for part, process in processes.items():
-                if process.poll() is not None:
-                    raise ServiceError(
-                        f"The {part.name} server ended with code {process.returncode}; expected it "
-                        f"to stay. What it printed is in {_log(part, settings)}."
-                    )
+                _require_running(part, process, settings)
     except KeyboardInterrupt:
         console.print("Stopping.")
     finally:
-        for process in processes.values():
-            process.terminate()
-        for process in processes.values():
-            _await_end(process)
+        _stop(processes.values())
 
 
 def _prefect(settings: Settings) -> Part:
@@ -141,7 +138,8 @@ def _start(part: Part, settings: Settings) -> subprocess.Popen[bytes]:
 
 def _wait(part: Part, process: subprocess.Popen[bytes], settings: Settings) -> None:
     deadline = time.monotonic() + STARTUP_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline:
+        _require_running(part, process, settings)
         try:
             with urllib.request.urlopen(part.health, timeout=5):
                 return
@@ -153,11 +151,27 @@ def _wait(part: Part, process: subprocess.Popen[bytes], settings: Settings) -> N
     )
 
 
-def _await_end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
+def _require_running(part: Part, process: subprocess.Popen[bytes], settings: Settings) -> None:
+    if process.poll() is not None:
+        raise ServiceError(
+            f"The {part.name} server ended with code {process.returncode}; expected it to stay. "
+            f"What it printed is in {_log(part, settings)}."
+        )
+
+
+def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Stops the servers and whatever they started; they get ten seconds to end in order."""
+    for ending in ENDINGS:
+        # a second Ctrl-C must not leave a server behind
+        signal.signal(ending, signal.SIG_IGN)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+        # a server that was killed leaves its workers; each has a session of its own
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

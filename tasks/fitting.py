@@ -8,6 +8,7 @@ once per epoch.
 import json
 import logging
 import math
+import os
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -104,8 +105,7 @@ class Progress:
 class Checkpoint:
     """The state of an unfinished training as one `.npz` file, replaced as a whole each epoch.
 
-    A process can be killed at any moment: what is found is the last complete state. A file that was
-    damaged by other means is found out by its checksums and not used.
+    A process can be killed at any moment: what is found is the last complete state, by checksums.
 
     Args:
         path: The file; its folder is made when needed.
@@ -135,7 +135,7 @@ class Checkpoint:
         }
         encoded = np.frombuffer(json.dumps(description).encode(), dtype=np.uint8)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f"{self.path.name}.unfinished")
+        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.unfinished")
         with aside.open("wb") as stream:
             np.savez(stream, allow_pickle=False, description=encoded, **arrays)
         # not flushed to the disk: after a power cut the checksums tell, and flushing costs time

@@ -11,17 +11,24 @@ from tasks.settings import PROJECT_FOLDER
 def describe_surroundings() -> dict[str, str]:
     """The tags that no stage knows: code, lock, user, and the Prefect flow run's address."""
     from prefect import runtime
-    from prefect.settings import get_current_settings
 
     tags = {**git_state(), "roundhouse.lock": environment_digest(), "mlflow.user": _user()}
-    flow_run_id = runtime.flow_run.id
-    if flow_run_id:
-        settings = get_current_settings()
-        address = settings.ui_url or (settings.api.url or "").removesuffix("/api")
-        tags["roundhouse.prefect_flow_run"] = str(flow_run_id)
-        tags["roundhouse.prefect_address"] = f"{address}/runs/flow-run/{flow_run_id}"
-        tags["roundhouse.prefect_flow_run_name"] = str(runtime.flow_run.name)
+    if address := prefect_address():
+        tags["roundhouse.prefect_flow_run"] = str(runtime.flow_run.id)
+        tags["roundhouse.prefect_address"] = address
     return tags
+
+
+def prefect_address() -> str:
+    """Where the current Prefect flow run has its page; empty outside of one."""
+    from prefect import runtime
+    from prefect.settings import get_current_settings
+
+    if not runtime.flow_run.id:
+        return ""
+    settings = get_current_settings()
+    pages = settings.ui_url or (settings.api.url or "").removesuffix("/api")
+    return f"{pages}/runs/flow-run/{runtime.flow_run.id}"
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from pydantic import Field
 from tasks import tracking
 from tasks.handoffs import CheckedData, Handoff, PreparedData, RunContext, Source, TrainedModel
 from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel
+from tasks.lineage import prefect_address
 from tasks.progress import show_summary
 from tasks.stages import stage
 
@@ -78,7 +79,9 @@ def summarise_run(
     tracking.log_files(
         context, {"lineage.json": json.dumps(lineage, indent=2), "summary.md": markdown}
     )
-    tracking.describe_run(context, markdown)
+    address = prefect_address()
+    link = f"\n- Prefect: [{address}]({address})" if address else ""
+    tracking.describe_run(context, markdown + link)
     show_summary(context, markdown, metric_rows(summary))
     return summary
 

@@ -1,8 +1,10 @@
 """The main job through the real command, with the embedded server, on a fresh home."""
 
 import json
+import os
 import shutil
 import signal
+import sqlite3
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,6 +115,7 @@ def test_the_run_in_mlflow_has_its_lineage(first: Any, first_run: Any) -> None:
     lineage = json.loads(artifact(first, first_run, "lineage.json"))
     assert lineage["prepared"]["snapshot"]["file"]["sha256"].startswith(dataset.digest)
     assert lineage["promotion"]["champion"] == 1
+    assert tags["roundhouse.prefect_address"] in tags["mlflow.note.content"]
 
 
 def test_the_run_in_mlflow_has_the_report_and_the_pictures(first: Any, first_run: Any) -> None:
@@ -209,16 +212,31 @@ def test_an_interrupted_training_goes_on_at_its_epoch(roundhouse: Any) -> None:
 
 
 def test_ctrl_c_is_no_error_of_ours(roundhouse: Any) -> None:
-    process = roundhouse.start("run", "digits", "--set", "training.epochs=2000")
+    """As a terminal does it: every process of the group is interrupted, the server's too."""
+    process = roundhouse.start("run", "digits", "--set", "training.epochs=2000", wrapper=["setsid"])
     for line in process.stdout:
         if "epoch 3/" in line:
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
             break
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Interrupted. Run the same command again" in error
     assert "Traceback" not in error
     assert roundhouse.runs("digits")[0].info.status == "KILLED"
+    database = sqlite3.connect(roundhouse.home / "prefect" / "prefect.db")
+    ((state,),) = database.execute("select state_type from flow_run").fetchall()
+    assert state in {"CRASHED", "CANCELLED", "FAILED"}
+
+
+def test_two_commands_at_once_train_once(roundhouse: Any) -> None:
+    """On a fresh home, where both would make the databases."""
+    change = ("--set", "training.epochs=2", "--set", "gate.minimum=null")
+    both = [roundhouse.start("run", "digits", *change) for _ in range(2)]
+    said = [process.communicate(timeout=180) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("waiting for it to end" in out for out, _ in said) == 1
+    assert sum("up to date: champion v1" in out for out, _ in said) == 1
+    assert roundhouse.registry() == [("digits", 1, {"champion": 1, "challenger": 1})]
 
 
 def artifact(command: Any, run: Any, path: str) -> str:

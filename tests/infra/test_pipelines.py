@@ -76,3 +76,31 @@ def test_a_file_that_is_no_prefect_yaml_is_said_so(tmp_path: Path, content: str)
 def test_a_missing_file_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read.*ROUNDHOUSE_PIPELINES"):
         load_pipelines(tmp_path / "none.yaml")
+
+
+def test_a_copied_block_must_not_train_under_its_old_name(tmp_path: Path) -> None:
+    path = tmp_path / "prefect.yaml"
+    path.write_text(Settings().pipelines.read_text().replace("name: digits\n", "name: mine\n"))
+    with pytest.raises(ConfigError, match=r"'mine' trains the pipeline 'digits'.*pipeline: mine"):
+        configure(load_pipelines(path)["mine"], ())
+
+
+def test_a_block_without_parameters_says_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "prefect.yaml"
+    path.write_text(
+        "deployments:\n- name: x\n  entrypoint: flows.training.train\n  parameters:\n  schedules:\n"
+    )
+    with pytest.raises(ConfigError, match=r"Received pipeline=.*field required"):
+        configure(load_pipelines(path)["x"], ())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("gate.metric=acuracy", "gate.metric is 'acuracy'; expected one of accuracy"),
+        ("ingestion.dataset=digts", "There is no dataset 'digts'. Did you mean 'digits'"),
+    ],
+)
+def test_names_are_known_before_anything_starts(change: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        configure(PIPELINES["digits"], [change])
