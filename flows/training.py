@@ -56,16 +56,9 @@ def train(
         force: Train again although nothing changed.
     """
     config = PipelineConfig(
-        pipeline=pipeline,
-        ingestion=ingestion,
-        checks=checks,
-        split=split,
-        model=model,
-        preparation=preparation,
-        training=training,
-        evaluation=evaluation,
-        gate=gate,
-    )
+        pipeline=pipeline, ingestion=ingestion, checks=checks, split=split, model=model,
+        preparation=preparation, training=training, evaluation=evaluation, gate=gate,
+    )  # fmt: skip
     plan = plan_run(config, load_settings(), force=force)
     if plan.context is None:
         return Summary(pipeline=pipeline, up_to_date=plan.standing.sentence)
@@ -80,14 +73,6 @@ def train(
         proof = verify_model(context, registered, prepared, evaluated)
         promotion = promote_model(context, registered, proof, prepared, evaluated, gate)
         return summarise_run(
-            context,
-            plan.source,
-            checked,
-            prepared,
-            trained,
-            evaluated,
-            package,
-            registered,
-            proof,
-            promotion,
-        )
+            context, plan.source, checked, prepared, trained, evaluated, package, registered,
+            proof, promotion,
+        )  # fmt: skip

@@ -144,6 +144,8 @@ def _explain(error: ValidationError) -> str:
             sentences.append(
                 f"Unknown key {key!r}.{_nearest(field, known)} Known: {', '.join(known)}."
             )
+        elif problem["type"] == "secret":
+            sentences.append(f"In {key}, {problem['msg']}.")
         else:
             expected = problem["msg"][0].lower() + problem["msg"][1:]
             sentences.append(f"Received {key}={problem['input']!r}; {expected}.")

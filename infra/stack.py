@@ -61,9 +61,7 @@ def serve_pages(settings: Settings, console: "Console") -> None:
     for part, port in zip(parts, (settings.prefect_port, settings.mlflow_port), strict=True):
         _require_free(part, port)
     processes: dict[Part, subprocess.Popen[bytes]] = {}
-    for ending in ENDINGS:
-        # also where a shell that started us in the background has them ignored
-        signal.signal(ending, signal.default_int_handler)
+    _interrupt_at_endings()
     try:
         for part in parts:
             processes[part] = _start(part, settings)
@@ -157,6 +155,14 @@ def _require_running(part: Part, process: subprocess.Popen[bytes], settings: Set
             f"The {part.name} server ended with code {process.returncode}; expected it to stay. "
             f"What it printed is in {_log(part, settings)}."
         )
+
+
+def _interrupt_at_endings() -> None:
+    for ending in ENDINGS:
+        # a shell that starts us in the background has Ctrl-C ignored, which is not meant for us;
+        # nohup has the closed terminal ignored, and means it
+        if ending != signal.SIGHUP or signal.getsignal(ending) != signal.SIG_IGN:
+            signal.signal(ending, signal.default_int_handler)
 
 
 def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:

@@ -124,8 +124,9 @@ def _typed_column(values: pyarrow.ChunkedArray, column: Column, path: Path) -> p
         values = _numbers(values, column, path)
     try:
         values = values.cast(wanted)
-    except pa.ArrowException as error:
-        raise _unfit(values, column, wanted, path) from error
+    except pa.ArrowException:
+        # without its cause, whose text quotes the value, and a value may be personal
+        raise _unfit(values, column, wanted, path) from None
     blanks = values.null_count
     if column.kind == "image" and any(
         chunk.flatten().null_count or blanks for chunk in values.chunks
@@ -143,8 +144,8 @@ def _numbers(values: pyarrow.ChunkedArray, column: Column, path: Path) -> pyarro
 
     try:
         numbers = values.cast(pa.float64())
-    except pa.ArrowException as error:
-        raise _unfit(values, column, pa.float64(), path) from error
+    except pa.ArrowException:
+        raise _unfit(values, column, pa.float64(), path) from None
     numbers = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
     infinite = pc.is_inf(numbers)
     if pc.any(infinite).as_py():

@@ -7,7 +7,10 @@ value out of range is refused before any work starts.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from tasks.remote import holds_secret, shown
 
 LayerSize = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -37,6 +40,19 @@ class IngestionConfig(StageConfig):
         ge=10,
         description="Use only this many rows, chosen by a stable hash; for a trial run.",
     )
+
+    @field_validator("location")
+    @classmethod
+    def _holds_no_secret(cls, location: str | None) -> str | None:
+        if location and holds_secret(location):
+            raise PydanticCustomError(
+                "secret",
+                "the address {address} came with a user, a password or a query; expected none, as "
+                "parameters are kept with each run and shown. Put the whole address into the "
+                "environment, as ROUNDHOUSE_DATA_DIR, and leave ingestion.location out",
+                {"address": shown(location)},
+            )
+        return location
 
 
 class CheckConfig(StageConfig):
@@ -161,6 +177,9 @@ class GateConfig(StageConfig):
     minimum: float | None = Field(
         default=None,
         description="The worst acceptable value of the metric (a maximum, for error metrics).",
+    )
+    minimum_rows: int = Field(
+        default=30, ge=1, description="Fewest test rows on which a model is judged or compared."
     )
     beat_baseline: bool = Field(
         default=True, description="It must be better than the majority class (or the mean)."

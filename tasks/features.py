@@ -83,19 +83,6 @@ def transform(frame: pandas.DataFrame, fitted: Mapping[str, Any]) -> np.ndarray:
     return inputs
 
 
-def input_names(fitted: Mapping[str, Any]) -> list[str]:
-    """A name for each input of `transform`, in order, such as `tenure` and `gender=Male`."""
-    names: list[str] = []
-    for entry in fitted["numeric"]:
-        names += [entry["name"], f"{entry['name']} is blank"][: 1 + entry["indicator"]]
-    for entry in fitted["category"]:
-        names += [
-            f"{entry['name']} unknown",
-            *(f"{entry['name']}={v}" for v in entry["vocabulary"]),
-        ]
-    return names
-
-
 def fit_images(name: str, shape: Sequence[int], maximum: int) -> Fitted:
     """What `transform_images` needs to know; nothing is learnt from the rows.
 
@@ -152,39 +139,9 @@ def transform_images(images: Any, fitted: Mapping[str, Any]) -> np.ndarray:
     return pixels.reshape(rows, *shape)
 
 
-def encode_labels(labels: Any, classes: Sequence[str]) -> np.ndarray:
-    """Labels as indices into the classes; int32 [rows].
-
-    Raises:
-        ValueError: A label is blank or not one of the classes.
-    """
-    index = {name: number for number, name in enumerate(classes)}
-    codes = np.empty(len(labels), np.int32)
-    for row, label in enumerate(labels):
-        code = next((index[text] for text in _spellings(label) if text in index), None)
-        if code is None:
-            raise ValueError(
-                f"The label in row {row + 1:,} is {label!r}; expected one of "
-                f"{', '.join(classes[:20])}."
-            )
-        codes[row] = code
-    return codes
-
-
-def decode_labels(indices: Any, classes: Sequence[str]) -> np.ndarray:
-    """Class indices as labels; object (text) [rows]."""
-    return np.array(classes, object)[np.asarray(indices, np.int64)]
-
-
 def to_json(fitted: Mapping[str, Any]) -> str:
     """What was fitted, as text; the same values give the same text."""
     return json.dumps(fitted, sort_keys=True, allow_nan=False)
-
-
-def from_json(text: str | bytes) -> Fitted:
-    """What `to_json` wrote."""
-    fitted: Fitted = json.loads(text)
-    return fitted
 
 
 def _fit_numeric(name: str, values: np.ndarray, scaling: str, imputation: str) -> Fitted:

@@ -6,13 +6,24 @@ import hashlib
 import importlib.util
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
+from tasks.config import IngestionConfig
+from tasks.handoffs import Source, SourceFile, StoredFile
 from tasks.settings import PROJECT_FOLDER
+
+# where bytes lie is not what they are; each of these has their digest beside it, or above it
+PLACES: Mapping[type[BaseModel], str] = {
+    StoredFile: "uri",
+    SourceFile: "path",
+    Source: "location",
+    IngestionConfig: "location",
+}
 
 
 def code_digest(modules: Iterable[str]) -> str:
@@ -40,11 +51,20 @@ def environment_digest() -> str:
 
 
 def values_digest(*values: BaseModel | str) -> str:
-    """Digest of configurations, hand-offs and strings, by their content."""
-    content = [
-        value.model_dump(mode="json") if isinstance(value, BaseModel) else value for value in values
-    ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    """Digest of configurations, hand-offs and strings, by their content, wherever it lies."""
+    return hashlib.sha256(json.dumps(by_content(values), sort_keys=True).encode()).hexdigest()
+
+
+def by_content(value: object) -> object:
+    """A value as JSON can hold it, without the places where bytes lie."""
+    if isinstance(value, BaseModel):
+        names = [name for name in type(value).model_fields if name != PLACES.get(type(value))]
+        return {name: by_content(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(name): by_content(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [by_content(part) for part in value]
+    return to_jsonable_python(value)
 
 
 @functools.cache

@@ -209,10 +209,10 @@ def _strings(text: str, names: list[str], path: Path) -> pyarrow.Table:
                 quoted_strings_can_be_null=True,
             ),
         )
-    except pa.ArrowInvalid as error:
+    except pa.ArrowInvalid:
         if text.strip():
             # the message of Arrow may quote a row, and a row may be personal
-            raise SourceError(f"The file {path} cannot be read as CSV. {ANEW}") from error
+            raise SourceError(f"The file {path} cannot be read as CSV. {ANEW}") from None
         return pa.table({name: pa.array([], pa.string()) for name in names})
     if ragged:
         row = ragged[0]

@@ -6,10 +6,11 @@ from tasks import tracking
 from tasks.config import PipelineConfig
 from tasks.fingerprints import code_digest, environment_digest, values_digest
 from tasks.handoffs import Handoff, Source
+from tasks.registry import CHAMPION, FINGERPRINT, JUDGED_AGAINST, PART_DIGEST
+from tasks.services import service_errors
 from tasks.settings import Settings
 from tasks.sources import find_source
 
-CHAMPION = "champion"
 PARTS = ("source", "configuration", "code", "environment")
 
 
@@ -64,65 +65,65 @@ def find_standing(config: PipelineConfig, source: Source, mlflow_uri: str) -> St
     parts = fingerprint_parts(config, source)
     fingerprint = values_digest(json.dumps(parts, sort_keys=True))
     name = config.pipeline
-    service = tracking.client(mlflow_uri)
-    # versions found by a search do not carry their aliases; the registered model does
-    models = service.search_registered_models(f"name = '{name}'")
+    with service_errors(mlflow_uri):
+        service = tracking.client(mlflow_uri)
+        # versions found by a search do not carry their aliases; the registered model does
+        models = service.search_registered_models(f"name = '{name}'")
+        versions = service.search_model_versions(f"name = '{name}'") if models else []
     champion = int(models[0].aliases.get(CHAMPION, 0)) or None if models else None
-    versions = service.search_model_versions(f"name = '{name}'") if models else []
-    same = [v for v in versions if v.tags.get("roundhouse.fingerprint") == fingerprint]
+    tags: dict[int, dict[str, str]] = {int(v.version): v.tags for v in versions}
+    same = [number for number in tags if tags[number].get(FINGERPRINT) == fingerprint]
     # a forced training gives a second version of one fingerprint: the champion counts, or else
     # the newest
-    found = max(same, key=lambda v: (int(v.version) == champion, int(v.version)), default=None)
-    if found is not None and int(found.version) == champion:
-        sentence = (
-            f"up to date: champion v{champion} was trained from this data, configuration and code"
-        )
-        return Standing(
-            fingerprint=fingerprint,
-            parts=parts,
-            up_to_date=True,
-            reason="nothing changed",
-            sentence=sentence,
-            version=champion,
-            champion=champion,
-        )
-    if found is not None and found.tags.get("roundhouse.judged_against") == str(champion or ""):
-        sentence = (
-            f"up to date: v{found.version} was trained from this data, configuration and code and "
-            f"did not become champion (v{champion} is)"
-        )
-        return Standing(
-            fingerprint=fingerprint,
-            parts=parts,
-            up_to_date=True,
-            reason="nothing changed",
-            sentence=sentence,
-            version=int(found.version),
-            champion=champion,
-        )
-    newest = max(versions, key=lambda v: int(v.version), default=None)
-    reason = _reason(parts, newest.tags if newest else None)
+    found = max(same, key=lambda number: (number == champion, number), default=None)
+    nothing_to_do = _nothing_to_do(found, champion, tags[found]) if found else ""
+    newest = tags[max(tags)] if tags else None
+    reason = "nothing changed" if nothing_to_do else _reason(parts, newest)
     return Standing(
         fingerprint=fingerprint,
         parts=parts,
-        up_to_date=False,
+        up_to_date=bool(nothing_to_do),
         reason=reason,
-        sentence=f"to be trained: {reason}",
-        version=int(found.version) if found else None,
+        sentence=nothing_to_do or f"to be trained: {reason}",
+        version=found,
         champion=champion,
+    )
+
+
+def _nothing_to_do(version: int, champion: int | None, tags: dict[str, str]) -> str:
+    """Why a version of this fingerprint needs no more work, as a sentence; empty if it does.
+
+    A version is tagged with the champion it was judged against once the aliases have moved, so one
+    whose promotion broke off has no such tag and is judged again.
+    """
+    if version == champion:
+        return (
+            f"up to date: champion v{champion} was trained from this data, configuration and code"
+        )
+    if tags.get(JUDGED_AGAINST) != str(champion or ""):
+        return ""
+    holder = f"v{champion} is" if champion else "there is none"
+    return (
+        f"up to date: v{version} was trained from this data, configuration and code and "
+        f"did not become champion ({holder})"
     )
 
 
 def _reason(parts: dict[str, str], tags: dict[str, str] | None) -> str:
     if tags is None:
         return "first training"
-    changed = [name for name in PARTS if tags.get(f"roundhouse.{name}_digest") != parts[name]]
+    changed = [name for name in PARTS if tags.get(PART_DIGEST.format(name)) != parts[name]]
     words = {"source": "data", "environment": "lock"}
-    return f"{', '.join(words.get(name, name) for name in changed)} changed" if changed else "again"
+    if changed:
+        return f"{', '.join(words.get(name, name) for name in changed)} changed"
+    return "champion changed" if JUDGED_AGAINST in tags else "not judged to the end"
 
 
 def training_modules(config: PipelineConfig) -> tuple[str, ...]:
-    """The modules that decide what this pipeline trains: those of other datasets do not count."""
+    """The modules that decide what this pipeline trains.
+
+    Those of other datasets and architectures do not count.
+    """
     return (
         "flows.training",
         *TRAINING_MODULES,
@@ -150,6 +151,10 @@ TRAINING_MODULES = (
     "tasks.identities",
     "tasks.ingestion",
     "tasks.metrics",
+    # the package by its own file alone: its name would stand for every architecture
+    "tasks.models.__init__",
+    "tasks.models.archive",
+    "tasks.models.ends",
     "tasks.packaging",
     "tasks.preprocessing",
     "tasks.promotion",
@@ -158,6 +163,7 @@ TRAINING_MODULES = (
     "tasks.snapshots",
     "tasks.splitting",
     "tasks.training",
+    "tasks.unseen",
     "tasks.validation",
     "tasks.verification",
 )

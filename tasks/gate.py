@@ -51,6 +51,9 @@ def judge(
     baselines: Mapping[str, Mapping[str, float]],
     comparison: Comparison | None,
     config: GateConfig,
+    *,
+    rows: int,
+    trial: bool = False,
 ) -> Verdict:
     """Judges a model by all rules that apply; it is promoted if every one of them holds.
 
@@ -60,6 +63,8 @@ def judge(
         baselines: Per baseline, the same metrics.
         comparison: With today's champion; None where there is none.
         config: The rules.
+        rows: Number of test rows.
+        trial: Only some of the rows were used, so the model is not for service.
 
     Raises:
         ConfigError: The metric is not one of the problem's.
@@ -71,6 +76,10 @@ def judge(
         rule = Rule(name="metric", passed=False, value=None, bound=None, reason=reason)
         return Verdict(promoted=False, rules=(rule,), reason=f"{reason}; not promoted")
     rules = []
+    if trial:
+        rules.append(_trial(rows))
+    if rows < config.minimum_rows:
+        rules.append(_too_few(rows, config.minimum_rows))
     if config.minimum is not None:
         rules.append(_minimum(config.metric, value, config.minimum))
     simplest = simplest_baseline(problem)
@@ -80,6 +89,21 @@ def judge(
         rules.append(_not_worse(comparison, config))
     plain = {name: figures for name, figures in baselines.items() if name != simplest}
     return _verdict(config, value, tuple(rules), comparison, plain)
+
+
+def _trial(rows: int) -> Rule:
+    reason = (
+        "comes from a trial run: only some of the rows were used (ingestion.rows; run without it)"
+    )
+    return Rule(name="trial", passed=False, value=rows, bound=None, reason=reason)
+
+
+def _too_few(rows: int, bound: int) -> Rule:
+    reason = (
+        f"is measured on {rows:,} test rows, fewer than the {bound:,} expected (add rows, raise "
+        f"split.test, or accept them: --set gate.minimum_rows={rows})"
+    )
+    return Rule(name="minimum_rows", passed=False, value=rows, bound=bound, reason=reason)
 
 
 def _minimum(metric: str, value: float, bound: float) -> Rule:

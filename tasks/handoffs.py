@@ -73,7 +73,7 @@ class RunContext(Handoff):
     mlflow_uri: str = Field(repr=False)  # an address can hold a password
     mlflow_pages: str
     storage_uri: str
-    data_dir: str | None
+    data_dir: str | None = Field(repr=False)  # the same
     downloads: str
     timeout_seconds: float
     force: bool = False
@@ -195,7 +195,7 @@ class PreparedData(Handoff):
 
     Args:
         snapshot: What was split.
-        split: The split's configuration as JSON-able values, to judge other models by.
+        split: How it was split, as `tasks.unseen.describe_split` says, to judge other models by.
         train: Rows that train.
         validation: Rows that decide when to stop.
         test: Rows that judge.

@@ -20,6 +20,7 @@ from tasks.formats import read_parquet
 from tasks.handoffs import Column, RunContext, Snapshot, Source
 from tasks.identities import row_identities
 from tasks.snapshots import write_snapshot
+from tasks.sources import require_unchanged
 from tasks.splitting import identity_columns
 from tasks.stages import stage
 from tasks.storage import Storage
@@ -35,8 +36,17 @@ def read_source(source: Source, dataset: Dataset) -> pyarrow.Table:
     """The source files as one typed table.
 
     Raises:
-        SourceError: They are damaged, have other columns, or hold values that do not fit.
+        SourceError: They are damaged, have other columns, hold values that do not fit, or were
+            changed since they were found.
     """
+    try:
+        return _read_files(source, dataset)
+    finally:
+        # afterwards: it is the cause of whatever was wrong, and nothing can slip in between
+        require_unchanged(source)
+
+
+def _read_files(source: Source, dataset: Dataset) -> pyarrow.Table:
     files = {file.name: Path(file.path) for file in source.files}
     first = next(iter(files.values()))
     if first.suffix == ".parquet":
@@ -92,7 +102,15 @@ def require_labels(table: pyarrow.Table, dataset: Dataset) -> None:
 
 
 @stage(
-    code=("tasks.datasets", "tasks.columns", "tasks.formats", "tasks.snapshots", "tasks.identities")
+    code=(
+        "tasks.datasets",
+        "tasks.columns",
+        "tasks.formats",
+        "tasks.snapshots",
+        "tasks.identities",
+        "tasks.sources",
+        "tasks.splitting",
+    )
 )
 def ingest_data(context: RunContext, source: Source, config: IngestionConfig) -> Snapshot:
     """Reads the source files into one typed Parquet file in the storage."""

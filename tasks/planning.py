@@ -2,18 +2,21 @@
 
 import json
 import logging
+from typing import Any
 
 from prefect import task
 
-from tasks import gate, prover, tracking
+from tasks import gate, prover, remote, tracking
 from tasks.config import PipelineConfig
 from tasks.datasets import get_dataset
+from tasks.errors import ServiceError
 from tasks.freshness import Standing, find_standing, locate_source
 from tasks.handoffs import Handoff, RunContext, Source
 from tasks.home import prepare_home
 from tasks.lineage import describe_surroundings
 from tasks.progress import name_flow_run
 from tasks.settings import Settings
+from tasks.stages import RETRIES, RETRY_DELAYS_SECONDS, is_last_try, may_be_cured
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,13 @@ class Plan(Handoff):
     context: RunContext | None
 
 
-@task(name="plan run", task_run_name="plan run")
+@task(
+    name="plan run",
+    task_run_name="plan run",
+    retries=RETRIES,
+    retry_delay_seconds=list(RETRY_DELAYS_SECONDS),
+    retry_condition_fn=may_be_cured,
+)
 def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False) -> Plan:
     """Finds the source files, sees what changed, and opens the MLflow run if there is work to do.
 
@@ -51,8 +60,9 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
         source = locate_source(config, settings)
         standing = find_standing(config, source, settings.mlflow_uri)
     except Exception as error:
-        run_id = _open_run(config, settings, experiment_id, None)
-        tracking.fail_run(settings.mlflow_uri, run_id, error)
+        if not isinstance(error, ServiceError) or is_last_try():
+            run_id = _open_run(config, settings, experiment_id, None)
+            tracking.fail_run(settings.mlflow_uri, run_id, error)
         raise
     if standing.up_to_date and not force:
         name_flow_run(f"{config.pipeline}: {standing.reason}")
@@ -78,7 +88,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
 def parameters_of(config: PipelineConfig) -> dict[str, str]:
     """The configuration as flat names and texts: `training.epochs` and `20`."""
     flat: dict[str, str] = {}
-    for name, value in config.model_dump(mode="json").items():
+    for name, value in _shown(config).items():
         if isinstance(value, dict):
             flat |= {f"{name}.{key}": _text(part) for key, part in value.items()}
         else:
@@ -101,13 +111,22 @@ def _open_run(
         tracking.PROCESS_TAG: tracking.this_process(),
         "roundhouse.why": reason,
         "roundhouse.fingerprint": standing.fingerprint if standing else "",
-        "roundhouse.configuration": json.dumps(config.model_dump(mode="json"), sort_keys=True),
+        "roundhouse.configuration": json.dumps(_shown(config), sort_keys=True),
         **describe_surroundings(),
     }
     name = f"{config.pipeline}: {reason}"
     name_flow_run(name)
     uri = settings.mlflow_uri
     return tracking.open_run(uri, experiment_id, name, parameters_of(config), tags)
+
+
+def _shown(config: PipelineConfig) -> dict[str, Any]:
+    """The configuration as JSON, an address in it without what may be a password."""
+    content = config.model_dump(mode="json")
+    location = config.ingestion.location
+    if location and remote.is_remote(location):
+        content["ingestion"]["location"] = remote.shown(location)
+    return content
 
 
 def _text(value: object) -> str:

@@ -15,6 +15,7 @@ from tasks.snapshots import images, read_snapshot
 from tasks.splitting import SIDES, TRAIN, assign_sides, count_duplicates, side_warnings
 from tasks.stages import stage
 from tasks.storage import Storage
+from tasks.unseen import describe_split
 
 if TYPE_CHECKING:
     import pyarrow
@@ -101,7 +102,14 @@ def fit_inputs(
 
 
 @stage(
-    code=("tasks.features", "tasks.identities", "tasks.snapshots", "tasks.splitting"),
+    code=(
+        "tasks.columns",
+        "tasks.features",
+        "tasks.identities",
+        "tasks.snapshots",
+        "tasks.splitting",
+        "tasks.unseen",
+    ),
 )
 def prepare_data(
     context: RunContext, checked: CheckedData, split: SplitConfig, preparation: PreparationConfig
@@ -133,7 +141,7 @@ def prepare_data(
         logger.warning(warning)
     return PreparedData(
         snapshot=snapshot,
-        split=split.model_dump(mode="json"),
+        split=describe_split(table, snapshot.columns, split, sides),
         **arrays,
         preprocessing=storage.put_bytes(features.to_json(fitted).encode(), ".json"),
         classes=classes,

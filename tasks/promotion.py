@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import gate, prover
-from tasks.config import GateConfig, SplitConfig
+from tasks.config import GateConfig
 from tasks.errors import ConfigError, DataError, ProofFailed, ServiceError
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import Evaluation, Promotion, Proof, RegisteredModel, Verdict
@@ -23,9 +23,9 @@ from tasks.registry import (
     Registry,
 )
 from tasks.snapshots import read_snapshot
-from tasks.splitting import TEST, assign_sides, identity_columns
 from tasks.stages import stage
 from tasks.storage import Storage
+from tasks.unseen import described_columns, rows_tested
 
 logger = logging.getLogger(__name__)
 
@@ -39,22 +39,18 @@ def rows_unseen(
         storage: Holds the snapshot.
         prepared: Gives the snapshot and today's split.
         rows: Row numbers of the test rows, [rows].
-        split: The other model's `SplitConfig`, as JSON.
+        split: The other model's, as `tasks.unseen.describe_split` gives it.
 
     Raises:
         ConfigError, DataError: Its split cannot be made from today's columns.
     """
+    # it says also by which code and columns, so equal ones put every row on the same side
     if split == prepared.split:
         return np.ones(len(rows), np.bool_)
-    config, columns = SplitConfig(**split), prepared.snapshot.columns
-    needed = {column.name for column in identity_columns(columns)} | {config.column}
-    needed |= {column.name for column in columns if column.role in {"part", "label"}}
-    names = [column.name for column in columns if column.name in needed]
-    table = read_snapshot(storage, prepared.snapshot, names)
-    # rows without a label are on no side
-    labelled = np.flatnonzero(table[prepared.snapshot.label.name].is_valid().to_numpy())
-    tested = labelled[assign_sides(table.take(labelled), columns, config) == TEST]
-    return np.isin(rows, tested)
+    columns = described_columns(split, prepared.snapshot.columns)
+    table = read_snapshot(storage, prepared.snapshot, [column.name for column in columns])
+    unseen: NDArray[np.bool_] = rows_tested(table.take(rows), columns, split)
+    return unseen
 
 
 def aligned(
@@ -86,6 +82,7 @@ def compare(
     champion: int,
     prepared: PreparedData,
     evaluation: Evaluation,
+    minimum_rows: int = 1,
 ) -> gate.Comparison:
     """Measures the model and today's champion on the test rows that neither was trained on.
 
@@ -95,6 +92,7 @@ def compare(
         champion: Its version.
         prepared: Gives the test rows.
         evaluation: Gives the model's predictions for them.
+        minimum_rows: Fewest rows on which they are compared.
     """
     storage = Storage(context.storage_uri)
     problem, classes = prepared.snapshot.problem, prepared.classes
@@ -108,6 +106,12 @@ def compare(
         unseen = rows_unseen(storage, prepared, rows, json.loads(written))
         if not unseen.any():
             return gate.Comparison(champion, obstacle="it was trained on all of these test rows")
+        if unseen.sum() < minimum_rows:
+            obstacle = (
+                f"it was not trained on {unseen.sum():,} of these {len(rows):,} test rows, fewer "
+                f"than the {minimum_rows:,} expected (gate.minimum_rows)"
+            )
+            return gate.Comparison(champion, obstacle=obstacle)
         found = prover.predict_registered(
             context, registry.address(champion), prepared.snapshot, rows[unseen]
         )
@@ -124,7 +128,18 @@ def compare(
 
 
 @stage(
-    code=("tasks.gate", "tasks.metrics", "tasks.prover", "tasks.registry", "tasks.splitting"),
+    code=(
+        "tasks.baselines",
+        "tasks.columns",
+        "tasks.gate",
+        "tasks.identities",
+        "tasks.metrics",
+        "tasks.prover",
+        "tasks.registry",
+        "tasks.snapshots",
+        "tasks.splitting",
+        "tasks.unseen",
+    ),
     reuse=False,
 )
 def promote_model(
@@ -151,10 +166,20 @@ def promote_model(
             return _unmoved(registry, version)
         comparison = None
         if before is not None and config.compare_with_champion:
-            comparison = compare(context, registry, before, prepared, evaluation)
+            comparison = compare(
+                context, registry, before, prepared, evaluation, config.minimum_rows
+            )
         elif before is not None:
             comparison = gate.Comparison(before)
-        verdict = gate.judge(problem, evaluation.metrics, evaluation.baselines, comparison, config)
+        verdict = gate.judge(
+            problem,
+            evaluation.metrics,
+            evaluation.baselines,
+            comparison,
+            config,
+            rows=evaluation.rows,
+            trial=prepared.snapshot.trial,
+        )
         _move(registry, version, before, verdict)
     logger.info("%s v%d: %s", registry.name, version, verdict.reason)
     return Promotion(
@@ -186,16 +211,20 @@ def _unmoved(registry: Registry, version: int) -> Promotion:
 
 
 def _move(registry: Registry, version: int, before: int | None, verdict: Verdict) -> None:
-    """Writes the verdict down, then moves the aliases: the champion's last, which decides."""
+    """Writes the verdict down, then moves the aliases: the champion's last, which decides.
+
+    Only then is the version said to have been judged: one whose promotion breaks off on the way is
+    found not to be, and judged again by the next run.
+    """
     now = registry.holder(CHAMPION)
     if now != before:
         raise ServiceError(
             f"While v{version} was judged against champion v{before}, the champion became v{now}; "
             "expected it to stay. It is judged again; if that fails too, run again."
         )
-    judged_against = str(before or "")
-    registry.tag(version, {VERDICT: verdict.model_dump_json(), JUDGED_AGAINST: judged_against})
+    registry.tag(version, {VERDICT: verdict.model_dump_json()})
     if verdict.promoted:
         if before is not None:
             registry.move(PREVIOUS, before)
         registry.move(CHAMPION, version)
+    registry.tag(version, {JUDGED_AGAINST: str(before or "")})

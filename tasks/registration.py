@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 from tasks.freshness import Standing
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import Evaluation, Package, RegisteredModel
-from tasks.registry import FINGERPRINT, METRICS, NETWORK, SNAPSHOT, SPLIT, Registry, service_errors
+from tasks.registry import (
+    FINGERPRINT,
+    METRICS,
+    NETWORK,
+    PART_DIGEST,
+    SNAPSHOT,
+    SPLIT,
+    Registry,
+)
+from tasks.services import service_errors
 from tasks.stages import stage
 from tasks.storage import Storage
 
@@ -37,7 +46,7 @@ def version_tags(
         SNAPSHOT: prepared.snapshot.file.sha256,
         SPLIT: json.dumps(prepared.split, sort_keys=True),
         METRICS: json.dumps(evaluation.metrics, sort_keys=True),
-        **{f"roundhouse.{name}_digest": digest for name, digest in standing.parts.items()},
+        **{PART_DIGEST.format(name): digest for name, digest in standing.parts.items()},
     }
 
 

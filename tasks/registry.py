@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from tasks import tracking
 from tasks.errors import ServiceError
 from tasks.handoffs import RunContext
+from tasks.remote import shown
+from tasks.services import service_errors
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -28,6 +30,8 @@ FINGERPRINT, NETWORK, SNAPSHOT = (
 )
 SPLIT, METRICS, PROOF = "roundhouse.split", "roundhouse.metrics", "roundhouse.proof"
 VERDICT, JUDGED_AGAINST = "roundhouse.verdict", "roundhouse.judged_against"
+# one tag for each part of a fingerprint
+PART_DIGEST = "roundhouse.{}_digest"
 # another run's promotion predicts the test rows twice while it holds the lock
 LOCK_SECONDS = 900.0
 
@@ -108,31 +112,9 @@ class Registry:
             ) from error
 
 
-@contextlib.contextmanager
-def service_errors(uri: str) -> Iterator[None]:
-    """Says in a sentence that the registry does not answer; its other errors pass.
-
-    Args:
-        uri: Address of the registry.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        is_silent = str(error).startswith("API request to") and error.error_code == "INTERNAL_ERROR"
-        if not is_silent and error.error_code != "TEMPORARILY_UNAVAILABLE":
-            raise
-        raise ServiceError(
-            f"The model registry at {tracking.without_credentials(uri)} does not answer "
-            f"({str(error)[:200]}); expected it to be there as it was when the run began. See "
-            "whether it still runs, and run again: what is done is not done twice."
-        ) from error
-
-
 def _lock_path(uri: str) -> Path:
     """Beside a local database, else in the temporary folder, under the address's digest."""
     if uri.startswith("sqlite:///"):
         return Path(f"{uri.removeprefix('sqlite:///')}.lock")
-    digest = hashlib.sha256(tracking.without_credentials(uri).encode()).hexdigest()
+    digest = hashlib.sha256(shown(uri).encode()).hexdigest()
     return Path(tempfile.gettempdir()) / f"roundhouse-{os.getuid()}" / f"{digest}.lock"

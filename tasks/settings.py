@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.errors import ConfigError
+from tasks.remote import holds_secret, shown
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 
@@ -13,7 +15,9 @@ PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 class Settings(BaseSettings):
     """Where things are. What is trained, and how, is not here but in `tasks.config`."""
 
-    model_config = SettingsConfigDict(env_prefix="ROUNDHOUSE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ROUNDHOUSE_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     home: Path = Field(
         default=Path(".roundhouse"),
@@ -22,6 +26,8 @@ class Settings(BaseSettings):
     )
     data_dir: str | None = Field(
         default=None,
+        # an address can hold a password
+        repr=False,
         description="A folder, http(s) address or object-store address that holds the source "
         "files of the datasets, instead of their public addresses.",
     )
@@ -32,7 +38,6 @@ class Settings(BaseSettings):
     )
     tracking_uri: str | None = Field(
         default=None,
-        # an address can hold a password
         repr=False,
         validation_alias=AliasChoices("ROUNDHOUSE_TRACKING_URI", "MLFLOW_TRACKING_URI"),
         description="Address of the MLflow server; MLFLOW_TRACKING_URI is understood as well. "
@@ -62,6 +67,19 @@ class Settings(BaseSettings):
         "not answer.",
     )
 
+    @field_validator("storage")
+    @classmethod
+    def _holds_no_secret(cls, storage: str | None) -> str | None:
+        if storage and holds_secret(storage):
+            raise PydanticCustomError(
+                "secret",
+                "the address {address} came with a user, a password or a query; expected none, as "
+                "the addresses of stored files are kept with each run. Set what its object store "
+                "reads, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                {"address": shown(storage)},
+            )
+        return storage
+
     @property
     def home_folder(self) -> Path:
         """The home as an absolute path."""
@@ -70,7 +88,11 @@ class Settings(BaseSettings):
     @property
     def storage_uri(self) -> str:
         """Where content is stored: the setting, or the home's own folder."""
-        return self.storage or str(self.home_folder / "storage")
+        if self.storage is None:
+            return str(self.home_folder / "storage")
+        if "://" in self.storage:
+            return self.storage
+        return str(Path(self.storage).expanduser().absolute())
 
     @property
     def mlflow_uri(self) -> str:
@@ -115,6 +137,8 @@ def load_settings() -> Settings:
         name = f"ROUNDHOUSE_{problem['loc'][0]}".upper().replace(
             "ROUNDHOUSE_ROUNDHOUSE_", "ROUNDHOUSE_"
         )
+        if problem["type"] == "secret":
+            raise ConfigError(f"In {name}, {problem['msg']}.") from None
         raise ConfigError(
             f"Received {name}={problem['input']!r}; {problem['msg'].lower()}. Correct or unset it."
         ) from error

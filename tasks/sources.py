@@ -44,7 +44,8 @@ def find_source(
     Looked for at `location`; else, unless a package bundles them, at `data_dir`; else in that
     package or at their public addresses. A location may hold the files packed (`.gz`) or not,
     directly or in the dataset's folder, or one Parquet file with the dataset's columns. Files from
-    an address are fetched once; with the checksum "none" they may have grown, and are fetched anew.
+    an address are fetched once; with the checksum "none", or where none was published, they may
+    have grown, and are fetched anew.
 
     Args:
         name: Name of the dataset.
@@ -121,7 +122,7 @@ def _fetched(
     """The file from the first of the addresses that has it, kept in the downloads folder."""
     folder = downloads / hashlib.sha256(addresses[0].encode()).hexdigest()[:12]
     targets = [folder / PurePosixPath(urlsplit(address).path).name for address in addresses]
-    if checksum == "published":
+    if checksum == "published" and file.sha256 is not None:
         for target in targets:
             try:
                 if target.is_file():
@@ -148,15 +149,10 @@ def _checked(
     path: Path, file: PublishedFile, checksum: Checksum, origin: str | None = None
 ) -> SourceFile:
     """The file with its digest; `origin` is how messages call it."""
-    digest, size = hashlib.sha256(), 0
-    with unpacked(path, origin) as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
+    received, size = _digest(path, origin)
     name = origin or path
     if size == 0:
         raise SourceError(f"The file {name} is empty once unpacked. {_where_from(file)}{POINT_AT}.")
-    received = digest.hexdigest()
     if checksum == "published" and file.sha256 not in {None, received}:
         raise ChecksumMismatch(
             f"The file {name} has the sha256 {received} (unpacked); the published {file.name} has "
@@ -164,6 +160,31 @@ def _checked(
             "--set ingestion.checksum=none."
         )
     return SourceFile(name=file.name, path=str(path), sha256=received, size=size)
+
+
+def require_unchanged(source: Source) -> None:
+    """Makes sure that the files of a source still hold what they held when they were found.
+
+    Raises:
+        SourceError: One was changed or removed since.
+    """
+    for file in source.files:
+        received, _ = _digest(Path(file.path))
+        if received != file.sha256:
+            raise SourceError(
+                f"The file {file.path} was changed while it was read: it has the sha256 "
+                f"{received} (unpacked); expected {file.sha256}, as when the run began. Run again."
+            )
+
+
+def _digest(path: Path, origin: str | None = None) -> tuple[str, int]:
+    """The sha256 of a file's unpacked bytes, and their number."""
+    digest, size = hashlib.sha256(), 0
+    with unpacked(path, origin) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size
 
 
 def _sought(dataset: Dataset, file: PublishedFile) -> str:

@@ -43,8 +43,8 @@ def assign_sides(
 
     With the strategy `time` the boundary lies at a share of the rows, so it moves as newer rows
     arrive, and rows that tested come to validate and then to train: whoever compares with an older
-    model has to compute that model's sides again on its own snapshot. Rows of the same time stay on
-    one side. A column with the role `part` is respected: its test rows are the test side, and the
+    model goes by the boundary that it had, see `tasks.unseen`. Rows of the same time stay on one
+    side. A column with the role `part` is respected: its test rows are the test side, and the
     validation side is taken from the rest.
 
     Args:

@@ -19,22 +19,24 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.states import Completed
-from pydantic import BaseModel, ValidationError
 
 from tasks import tracking
 from tasks.errors import RoundhouseError, ServiceError
 from tasks.evidence import outcome_of
-from tasks.fingerprints import code_digest, environment_digest
-from tasks.handoffs import Handoff, RunContext
+from tasks.fingerprints import by_content, code_digest, environment_digest
+from tasks.handoffs import Handoff, RunContext, StoredFile
 from tasks.storage import Storage
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Handoff)
+RETRIES, RETRY_DELAYS_SECONDS = 2, (2.0, 10.0)
 logger = logging.getLogger(__name__)
 
 
 class Stage(Task[P, R]):
     """A Prefect task that gives its caller the hand-off, also where its state says Cached."""
+
+    code: tuple[str, ...] = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
         """Runs the stage in the current flow run and returns its hand-off."""
@@ -91,16 +93,18 @@ def stage(
                 return typing.cast(R, Completed(name="Cached", data=handoff))
             return typing.cast(R, handoff)
 
-        return Stage(
+        made = Stage(
             run,
             name=function.__name__.replace("_", " "),
             task_run_name=function.__name__.replace("_", " "),
             description=inspect.getdoc(function),
-            retries=2,
-            retry_delay_seconds=[2, 10],
-            retry_condition_fn=_may_be_cured,
+            retries=RETRIES,
+            retry_delay_seconds=list(RETRY_DELAYS_SECONDS),
+            retry_condition_fn=may_be_cured,
             persist_result=False,
         )
+        made.code = modules
+        return made
 
     return decorate
 
@@ -114,10 +118,7 @@ def _key(
 ) -> str:
     bound = inspect.signature(function).bind(context, *args, **kwargs)
     bound.apply_defaults()
-    inputs = {
-        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        for name, value in list(bound.arguments.items())[1:]
-    }
+    inputs = by_content(dict(list(bound.arguments.items())[1:]))
     parts = [inputs, code_digest(modules), environment_digest()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -128,8 +129,8 @@ def _recall(storage: Storage, record: str, returns: type[R]) -> R | None:
     if content is None:
         return None
     try:
-        handoff = returns.model_validate_json(content)
-    except ValidationError:
+        handoff = returns.model_validate_json(_at_todays_place(storage, content))
+    except ValueError:  # of JSON or of pydantic
         logger.warning("The record %s cannot be read any more; the stage runs again", record)
         return None
     if all(storage.has(file) for file in handoff.stored_files()):
@@ -138,7 +139,24 @@ def _recall(storage: Storage, record: str, returns: type[R]) -> R | None:
     return None
 
 
-def _may_be_cured(task: Any, run: TaskRun, state: State[Any]) -> bool:
+def _at_todays_place(storage: Storage, record: str) -> str:
+    """A record with its stored files in this storage, which may have moved since."""
+
+    def move(value: dict[str, Any]) -> dict[str, Any]:
+        if value.keys() != StoredFile.model_fields.keys():
+            return value
+        return storage.own(StoredFile(**value)).model_dump()
+
+    return json.dumps(json.loads(record, object_hook=move))
+
+
+def is_last_try() -> bool:
+    """Whether a failure of the current task is final, even if a retry might cure it."""
+    current = TaskRunContext.get()
+    return current is None or current.task_run.run_count > RETRIES
+
+
+def may_be_cured(task: Any, run: TaskRun, state: State[Any]) -> bool:
     """Whether a failed stage is worth another try: only when a service did not answer."""
     try:
         state.result()

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import StorageError
+from tasks.errors import RoundhouseError, ServiceError, StorageError
 from tasks.handoffs import StoredFile
+from tasks.remote import said_by_system, scrubbed, shown
+from tasks.scratch import private_folder, scratch_folder
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
@@ -43,31 +45,37 @@ class Storage:
         """Stores bytes and returns where they are; storing the same again writes nothing."""
         digest = hashlib.sha256(content).hexdigest()
         uri = self._content_uri(digest, suffix)
-        if not self._exists(uri):
+        stored = StoredFile(uri=uri, sha256=digest, size=len(content))
+        if not self.has(stored):
             self._write(uri, content, read_only=True)
-        return StoredFile(uri=uri, sha256=digest, size=len(content))
+        return stored
 
     def put_file(self, path: Path, suffix: str | None = None) -> StoredFile:
         """Stores a copy of a file and returns where it is."""
         digest, size = file_sha256(path), path.stat().st_size
         uri = self._content_uri(digest, path.suffix if suffix is None else suffix)
-        if not self._exists(uri):
+        stored = StoredFile(uri=uri, sha256=digest, size=size)
+        if not self.has(stored):
             self._copy_in(path, uri)
-        return StoredFile(uri=uri, sha256=digest, size=size)
+        return stored
 
     def path(self, stored: StoredFile) -> Path:
         """A local path to a stored file, fetched first where the storage is remote.
 
         Raises:
             StorageError: The file is gone, or its bytes are not what was stored.
+            ServiceError: The storage does not answer.
         """
-        path = Path(stored.uri) if self.is_local else self._fetched(stored)
-        if not path.is_file() or path.stat().st_size != stored.size:
+        stored = self.own(stored)
+        copy = None if self.is_local else private_folder() / stored.sha256
+        if copy is not None and copy.is_file() and file_sha256(copy) == stored.sha256:
+            return copy
+        if not self.has(stored):
             raise StorageError(
                 f"The stored file {stored.uri} is missing or cut short; expected {stored.size} "
                 "bytes. Run the pipeline again with --force to make it anew."
             )
-        return path
+        return Path(stored.uri) if copy is None else self._fetched(stored, copy)
 
     def read_bytes(self, stored: StoredFile) -> bytes:
         """The bytes of a stored file, checked against its digest."""
@@ -81,10 +89,19 @@ class Storage:
 
     def has(self, stored: StoredFile) -> bool:
         """Whether a stored file is there in full."""
+        uri = self.own(stored).uri
         if self.is_local:
-            path = Path(stored.uri)
-            return path.is_file() and path.stat().st_size == stored.size
-        return self._exists(stored.uri)
+            return Path(uri).is_file() and Path(uri).stat().st_size == stored.size
+        with self._store() as filesystem:
+            try:
+                return bool(filesystem.size(uri) == stored.size)
+            except FileNotFoundError:
+                return False
+
+    def own(self, stored: StoredFile) -> StoredFile:
+        """The same bytes at their address in this storage, which may have moved since."""
+        suffix = stored.uri.rpartition("/")[2].removeprefix(stored.sha256)
+        return stored.model_copy(update={"uri": self._content_uri(stored.sha256, suffix)})
 
     def write_record(self, name: str, content: str) -> None:
         """Writes or replaces a record."""
@@ -98,16 +115,8 @@ class Storage:
                 return self._local(uri).read_text()
             except FileNotFoundError:
                 return None
-        filesystem = self._filesystem()
-        return str(filesystem.cat_file(uri).decode()) if filesystem.exists(uri) else None
-
-    def delete_record(self, name: str) -> None:
-        """Forgets a record; nothing happens where there is none."""
-        uri = f"{self.uri}/records/{name}.json"
-        if self.is_local:
-            self._local(uri).unlink(missing_ok=True)
-        elif self._exists(uri):
-            self._filesystem().rm_file(uri)
+        with self._store() as filesystem:
+            return str(filesystem.cat_file(uri).decode()) if filesystem.exists(uri) else None
 
     def named_path(self, name: str) -> Path:
         """Where a file that changes until it is finished lies on this machine, if it is there.
@@ -117,23 +126,27 @@ class Storage:
         """
         if self.is_local:
             return self._root / "unfinished" / name
-        local = self._local_folder() / hashlib.sha256(self.uri.encode()).hexdigest() / name
-        if self._exists(self._named_uri(name)):
-            local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with disk_errors(str(local)), _written_aside(local) as aside:
-                self._filesystem().get_file(self._named_uri(name), str(aside))
+        local = private_folder() / hashlib.sha256(self.uri.encode()).hexdigest() / name
+        with self._store() as filesystem:
+            if filesystem.exists(self._named_uri(name)):
+                local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with _written_aside(local) as aside:
+                    filesystem.get_file(self._named_uri(name), str(aside))
         return local
 
     def publish_named(self, name: str, path: Path) -> None:
         """Sends a changed named file to a remote storage; a local one has it already."""
         if not self.is_local:
-            self._filesystem().put_file(str(path), self._named_uri(name))
+            with self._store() as filesystem:
+                filesystem.put_file(str(path), self._named_uri(name))
 
     def delete_named(self, name: str, path: Path) -> None:
         """Forgets a named file, here and in the storage; nothing happens where there is none."""
         path.unlink(missing_ok=True)
-        if not self.is_local and self._exists(self._named_uri(name)):
-            self._filesystem().rm_file(self._named_uri(name))
+        if not self.is_local:
+            with self._store() as filesystem:
+                if filesystem.exists(self._named_uri(name)):
+                    filesystem.rm_file(self._named_uri(name))
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -142,8 +155,8 @@ class Storage:
         if self.is_local:
             parent = self._root / "unfinished"
             self._make_folder(parent)
-        with disk_errors(self.uri), tempfile.TemporaryDirectory(dir=parent) as folder:
-            yield Path(folder)
+        with disk_errors(self.uri), scratch_folder(parent) as folder:
+            yield folder
 
     def _content_uri(self, digest: str, suffix: str) -> str:
         root = str(self._root.absolute()) if self.is_local else self.uri
@@ -152,25 +165,23 @@ class Storage:
     def _named_uri(self, name: str) -> str:
         return f"{self.uri}/unfinished/{name}"
 
-    def _local_folder(self) -> Path:
-        return Path(tempfile.gettempdir()) / f"roundhouse-{os.getuid()}"
-
     def _local(self, uri: str) -> Path:
         return Path(uri.removeprefix("file://"))
 
-    def _filesystem(self) -> Any:  # fsspec ships no types
+    @contextlib.contextmanager
+    def _store(self) -> Iterator[Any]:  # fsspec ships no types
+        """The client of a remote storage; what it raises becomes a sentence."""
         import fsspec
 
         try:
-            return fsspec.core.url_to_fs(self.uri)[0]
+            filesystem = fsspec.core.url_to_fs(self.uri)[0]
         except (ImportError, ValueError) as error:
             raise StorageError(
-                f"The storage {self.uri} cannot be opened: {error}. Install what its protocol "
-                "needs, or set ROUNDHOUSE_STORAGE to a folder."
-            ) from error
-
-    def _exists(self, uri: str) -> bool:
-        return self._local(uri).is_file() if self.is_local else bool(self._filesystem().exists(uri))
+                f"The storage {shown(self.uri)} cannot be opened: {scrubbed(str(error))}. Install "
+                "what its protocol needs, or set ROUNDHOUSE_STORAGE to a folder."
+            ) from None
+        with disk_errors(self.uri), _store_errors(self.uri):
+            yield filesystem
 
     def _make_folder(self, folder: Path) -> None:
         with disk_errors(self.uri):
@@ -178,7 +189,8 @@ class Storage:
 
     def _write(self, uri: str, content: bytes, *, read_only: bool) -> None:
         if not self.is_local:
-            self._filesystem().pipe_file(uri, content)
+            with self._store() as filesystem:
+                filesystem.pipe_file(uri, content)
             return
         target = self._local(uri)
         self._make_folder(target.parent)
@@ -189,7 +201,8 @@ class Storage:
 
     def _copy_in(self, path: Path, uri: str) -> None:
         if not self.is_local:
-            self._filesystem().put_file(str(path), uri)
+            with self._store() as filesystem:
+                filesystem.put_file(str(path), uri)
             return
         target = self._local(uri)
         self._make_folder(target.parent)
@@ -197,18 +210,15 @@ class Storage:
             shutil.copyfile(path, aside)
             aside.chmod(0o444)
 
-    def _fetched(self, stored: StoredFile) -> Path:
-        local = self._local_folder() / stored.sha256
-        if not local.is_file():
-            local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with disk_errors(str(local)), _written_aside(local) as aside:
-                self._filesystem().get_file(stored.uri, str(aside))
-                if file_sha256(aside) != stored.sha256:
-                    raise StorageError(
-                        f"The stored file {stored.uri} is not what was written; expected sha256 "
-                        f"{stored.sha256}. Run the pipeline again with --force to make it anew."
-                    )
-        return local
+    def _fetched(self, stored: StoredFile, target: Path) -> Path:
+        with self._store() as filesystem, _written_aside(target) as aside:
+            filesystem.get_file(stored.uri, str(aside))
+            if file_sha256(aside) != stored.sha256:
+                raise StorageError(
+                    f"The stored file {stored.uri} is not what was written; expected sha256 "
+                    f"{stored.sha256}. Run the pipeline again with --force to make it anew."
+                )
+        return target
 
 
 @contextlib.contextmanager
@@ -224,6 +234,29 @@ def _written_aside(target: Path) -> Iterator[Path]:
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _store_errors(uri: str) -> Iterator[None]:
+    """Says in a sentence that a remote storage does not answer; what this machine lacks passes."""
+    try:
+        yield
+    except RoundhouseError:
+        raise
+    except Exception as error:  # every store has its own exceptions
+        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+            raise
+        if isinstance(error, PermissionError):
+            raise StorageError(
+                f"The storage {shown(uri)} refuses to be read or written with the credentials at "
+                "hand. Set those of its object store, or set ROUNDHOUSE_STORAGE to another place."
+            ) from None
+        said = said_by_system(error) or type(error).__name__
+        raise ServiceError(
+            f"The storage {shown(uri)} did not answer, or broke off: {said}. See whether it is "
+            "there, or set ROUNDHOUSE_STORAGE to another place, and run again: what is done is "
+            "not done twice."
+        ) from None
 
 
 @contextlib.contextmanager

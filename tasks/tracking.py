@@ -4,6 +4,7 @@ Every call carries the run's id: MLflow's active run is thread-local, and Prefec
 threads.
 """
 
+import base64
 import contextlib
 import functools
 import logging
@@ -18,10 +19,13 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from tasks.errors import RoundhouseError, ServiceError
 from tasks.evidence import dataset_of, evidence_of
 from tasks.handoffs import Handoff, RunContext, StoredFile
+from tasks.remote import scrubbed, shown
+from tasks.services import service_errors
 from tasks.storage import Storage
 
 if TYPE_CHECKING:
@@ -40,7 +44,8 @@ def client(uri: str) -> "MlflowClient":
         uri: An http(s) address, or `sqlite:///` and a path whose folder exists.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    return _client(uri)
+    with service_errors(uri):
+        return _client(uri)
 
 
 def require_answer(uri: str, timeout_seconds: float) -> None:
@@ -51,22 +56,22 @@ def require_answer(uri: str, timeout_seconds: float) -> None:
     """
     if not uri.startswith(("http://", "https://")):
         return
+    parts = urlsplit(uri)
+    request = urllib.request.Request(f"{shown(uri).rstrip('/')}/health")
+    if parts.username:
+        # urllib takes a user in the address for a part of the host
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        request.add_header("Authorization", f"Basic {base64.b64encode(pair).decode()}")
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout_seconds):
+        with urllib.request.urlopen(request, timeout=timeout_seconds):
             return
     except (urllib.error.URLError, OSError) as error:
         raise ServiceError(
-            f"The MLflow server at {without_credentials(uri)} does not answer "
+            f"The MLflow server at {shown(uri)} does not answer "
             f"({getattr(error, 'reason', error)}); expected an answer in "
             f"{timeout_seconds:g} s. "
             "Start it, or correct ROUNDHOUSE_TRACKING_URI; unset, the home's database is used."
-        ) from error
-
-
-def without_credentials(uri: str) -> str:
-    """An address as it may be shown: without the user and password that it may hold."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+        ) from None
 
 
 def this_process() -> str:
@@ -82,14 +87,15 @@ def open_experiment(uri: str, name: str, artifacts: Path | None) -> str:
         name: Name of the pipeline.
         artifacts: Folder for the artefacts of a new experiment; None lets the server decide.
     """
-    service = client(uri)
-    found = service.get_experiment_by_name(name)
+    with _service(uri) as service:
+        found = service.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     location = artifacts.joinpath(name).as_uri() if artifacts else None
     # without the kind, MLflow's pages open on those for language models
     kind = {"mlflow.experimentKind": "custom_model_development"}
-    return str(service.create_experiment(name, artifact_location=location, tags=kind))
+    with _service(uri) as service:
+        return str(service.create_experiment(name, artifact_location=location, tags=kind))
 
 
 def open_run(
@@ -108,19 +114,20 @@ def open_run(
     """
     from mlflow.entities import Param
 
-    service = client(uri)
-    for run in service.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
-        if _is_alive(run.data.tags.get(PROCESS_TAG, "")):
-            continue
-        if run.data.tags.get("roundhouse.fingerprint") == tags["roundhouse.fingerprint"]:
-            for key, value in tags.items():
-                service.set_tag(run.info.run_id, key, value)
-            logger.info("Going on with run %s, which was interrupted", run.info.run_name)
-            return str(run.info.run_id)
-        service.set_tag(run.info.run_id, ENDED_TAG, "its process ended without a word")
-        service.set_terminated(run.info.run_id, "KILLED")
-    run_id = str(service.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
-    service.log_batch(run_id, params=[Param(key, value[:6000]) for key, value in params.items()])
+    with _service(uri) as service:
+        for run in service.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+            if is_alive(run.data.tags.get(PROCESS_TAG, "")):
+                continue
+            if run.data.tags.get("roundhouse.fingerprint") == tags["roundhouse.fingerprint"]:
+                for key, value in tags.items():
+                    service.set_tag(run.info.run_id, key, value)
+                logger.info("Going on with run %s, which was interrupted", run.info.run_name)
+                return str(run.info.run_id)
+            service.set_tag(run.info.run_id, ENDED_TAG, "its process ended without a word")
+            service.set_terminated(run.info.run_id, "KILLED")
+        run_id = str(service.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+        found = [Param(key, value[:6000]) for key, value in params.items()]
+        service.log_batch(run_id, params=found)
     return run_id
 
 
@@ -135,19 +142,20 @@ def recorded(context: RunContext) -> Iterator[RunContext]:
         fail_run(context.mlflow_uri, context.run_id, error)
         raise
     _finish_monitor(monitor)
-    client(context.mlflow_uri).set_terminated(context.run_id, "FINISHED")
+    with _service(context.mlflow_uri) as service:
+        service.set_terminated(context.run_id, "FINISHED")
 
 
 def fail_run(uri: str, run_id: str, error: BaseException) -> None:
     """Marks a run as failed, or as killed where it was interrupted, and says why."""
     is_failure = isinstance(error, Exception)
-    reason = (
-        str(error) if isinstance(error, RoundhouseError) else f"{type(error).__name__}: {error}"
-    )
+    said = str(error) if isinstance(error, RoundhouseError) else f"{type(error).__name__}: {error}"
+    reason = scrubbed(said)[:4000]
     try:
-        client(uri).set_tag(run_id, REASON_TAG, reason[:4000])
-        client(uri).set_tag(run_id, "mlflow.note.content", f"**Failed.** {reason[:4000]}")
-        client(uri).set_terminated(run_id, "FAILED" if is_failure else "KILLED")
+        with _service(uri) as service:
+            service.set_tag(run_id, REASON_TAG, reason)
+            service.set_tag(run_id, "mlflow.note.content", f"**Failed.** {reason}")
+            service.set_terminated(run_id, "FAILED" if is_failure else "KILLED")
     except Exception:
         # the failure itself matters more than that it could not be recorded
         logger.exception("The failure of run %s could not be recorded", run_id)
@@ -166,24 +174,20 @@ def log_handoff(context: RunContext, stage: str, handoff: Handoff, *, recalled: 
     from mlflow.entities import Dataset as DatasetEntity
     from mlflow.entities import DatasetInput, InputTag, Metric, RunTag
 
-    service, now = client(context.mlflow_uri), int(time.time() * 1000)
-    evidence = evidence_of(handoff, with_history=recalled)
-    service.log_batch(
-        context.run_id,
-        metrics=[
-            Metric(name, value, now, step)
-            for name, value, step in evidence.metrics
-            if math.isfinite(value)
-        ],
-        tags=[RunTag(name, value[:8000]) for name, value in evidence.tags.items()],
-    )
+    now, evidence = int(time.time() * 1000), evidence_of(handoff, with_history=recalled)
+    metrics = [Metric(n, value, now, step) for n, value, step in evidence.metrics]
+    tags = [RunTag(name, value[:8000]) for name, value in evidence.tags.items()]
+    with _service(context.mlflow_uri) as service:
+        finite = [metric for metric in metrics if math.isfinite(metric.value)]
+        service.log_batch(context.run_id, metrics=finite, tags=tags)
     files: dict[str, StoredFile | str] = dict(evidence.files)
     files[f"handoffs/{stage}.json"] = handoff.model_dump_json(indent=2)
     log_files(context, files)
     if dataset := dataset_of(handoff):
         entity = DatasetEntity(**dataset)
         tag = InputTag("mlflow.data.context", "training")
-        service.log_inputs(context.run_id, [DatasetInput(entity, [tag])])
+        with _service(context.mlflow_uri) as service:
+            service.log_inputs(context.run_id, [DatasetInput(entity, [tag])])
 
 
 def log_files(context: RunContext, files: Mapping[str, StoredFile | str]) -> None:
@@ -202,7 +206,8 @@ def log_files(context: RunContext, files: Mapping[str, StoredFile | str]) -> Non
                 shutil.copyfile(storage.path(content), target)
             else:
                 target.write_text(content)
-        client(context.mlflow_uri).log_artifacts(context.run_id, folder)
+        with _service(context.mlflow_uri) as service:
+            service.log_artifacts(context.run_id, folder)
 
 
 def log_evidence(context: RunContext, error: RoundhouseError) -> None:
@@ -218,23 +223,34 @@ def log_epoch(context: RunContext, epoch: int, metrics: Mapping[str, float]) -> 
 
     now = int(time.time() * 1000)
     found = [Metric(name, float(v), now, epoch) for name, v in metrics.items() if math.isfinite(v)]
-    client(context.mlflow_uri).log_batch(context.run_id, metrics=found)
+    with _service(context.mlflow_uri) as service:
+        service.log_batch(context.run_id, metrics=found)
 
 
 def logged_epochs(context: RunContext, metric: str) -> set[int]:
     """The epochs, counted from 1, for which the run has a value of a metric."""
-    history = client(context.mlflow_uri).get_metric_history(context.run_id, metric)
+    with _service(context.mlflow_uri) as service:
+        history = service.get_metric_history(context.run_id, metric)
     return {int(point.step) for point in history}
 
 
 def log_stage_seconds(context: RunContext, stage: str, seconds: float) -> None:
     """Logs how long a stage took."""
-    client(context.mlflow_uri).log_metric(context.run_id, f"seconds/{stage}", seconds)
+    with _service(context.mlflow_uri) as service:
+        service.log_metric(context.run_id, f"seconds/{stage}", seconds)
 
 
 def describe_run(context: RunContext, markdown: str) -> None:
     """Puts a text on the run's page."""
-    client(context.mlflow_uri).set_tag(context.run_id, "mlflow.note.content", markdown)
+    with _service(context.mlflow_uri) as service:
+        service.set_tag(context.run_id, "mlflow.note.content", markdown)
+
+
+@contextlib.contextmanager
+def _service(uri: str) -> "Iterator[MlflowClient]":
+    """The client; what it raises while MLflow is away becomes a sentence."""
+    with service_errors(uri):
+        yield client(uri)
 
 
 @functools.cache
@@ -244,7 +260,8 @@ def _client(uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def _is_alive(process: str) -> bool:
+def is_alive(process: str) -> bool:
+    """Whether another process than this one, as `this_process` names it, is still there."""
     host, _, number = process.rpartition(":")
     if host != socket.gethostname() or not number.isdigit():
         # on another machine nobody here can tell; leave it alone
@@ -255,20 +272,29 @@ def _is_alive(process: str) -> bool:
 
 
 def _system_monitor(context: RunContext) -> Any:
+    """A monitor at work; None where it cannot be, as its figures are not worth a run."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
-    monitor = SystemMetricsMonitor(
-        context.run_id, resume_logging=True, tracking_uri=context.mlflow_uri
-    )
-    monitor.start()
+    # its errors quote the address in full, and are no errors of the run
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
+    try:
+        monitor = SystemMetricsMonitor(
+            context.run_id, resume_logging=True, tracking_uri=context.mlflow_uri
+        )
+        monitor.start()
+    except Exception as error:
+        logger.warning("The machine's load is not logged: %s", scrubbed(str(error)))
+        return None
     return monitor
 
 
 def _finish_monitor(monitor: Any) -> None:
     """Ends the monitor with one last sample, so that a run of seconds has one as well."""
+    if monitor is None:
+        return
     try:
         monitor.collect_metrics()
         monitor.publish_metrics(monitor.aggregate_metrics())
-    finally:
-        monitor.finish()
+    except Exception as error:
+        logger.warning("The machine's last load is not logged: %s", scrubbed(str(error)))
+    monitor.finish()

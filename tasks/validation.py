@@ -72,7 +72,7 @@ def check_frame(
         raise ConfigError(f"{error} Mend checks.warn_only.") from error
 
 
-@stage(code=("data_checks", "tasks.snapshots"))
+@stage(code=("data_checks", "tasks.columns", "tasks.snapshots"))
 def check_data(context: RunContext, snapshot: Snapshot, config: CheckConfig) -> CheckedData:
     """Runs the dataset's checks; failures stop here, together, and warnings are told."""
     storage = Storage(context.storage_uri)

@@ -15,6 +15,8 @@ import pytest
 from tasks.handoffs import RunContext
 
 CLEANED = ("ROUNDHOUSE_", "MLFLOW_", "PREFECT_")
+# read before the environment is cleaned: where the slow tests find the whole of the data
+DATA_DIR = os.environ.get("ROUNDHOUSE_DATA_DIR")
 QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -113,6 +115,8 @@ class Roundhouse:
     def runs(self, pipeline: str) -> list[Any]:
         """The pipeline's MLflow runs, newest first."""
         experiment = self.client.get_experiment_by_name(pipeline)
+        if experiment is None:
+            return []
         return list(
             self.client.search_runs([experiment.experiment_id], order_by=["start_time DESC"])
         )
@@ -153,6 +157,21 @@ def roundhouse_at() -> Callable[..., Roundhouse]:
 def roundhouse(tmp_path: Path) -> Roundhouse:
     """The real command on a fresh home."""
     return Roundhouse(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def first_digits(roundhouse_at: Callable[..., Roundhouse], tmp_path_factory: Any) -> Any:
+    """The command after `roundhouse run digits` on a fresh home; what it printed is `.done`."""
+    command: Any = roundhouse_at(tmp_path_factory.mktemp("first") / "home")
+    command.done = command("run", "digits")
+    assert command.done.returncode == 0, command.done.stderr
+    return command
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> str | None:
+    """ROUNDHOUSE_DATA_DIR of the environment that pytest was started in."""
+    return DATA_DIR
 
 
 @pytest.fixture(scope="session")

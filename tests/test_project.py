@@ -1,19 +1,24 @@
 """The habits that hold the project together."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import flows.training
 from data_checks.suites import SUITES
 from infra.pipelines import configure, load_pipelines
 from tasks.datasets import DATASETS
 from tasks.freshness import training_modules
 from tasks.models import MODELS
 from tasks.settings import Settings
+from tasks.stages import Stage
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("flows", "tasks", "data_checks", "infra")
+STAGES = [value for value in vars(flows.training).values() if isinstance(value, Stage)]
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -32,28 +37,54 @@ def test_every_pipeline_names_a_dataset_and_a_model_that_exist() -> None:
         assert config.model.architecture in MODELS
 
 
-def test_whatever_a_training_uses_is_in_its_fingerprint() -> None:
-    """A module that a stage imports and the fingerprint forgets would make stale champions."""
+# what only carries, shows or records has no part in what a stage hands on
+CARRIERS = {
+    "tasks.config", "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",
+    "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.lineage", "tasks.planning",
+    "tasks.progress", "tasks.remote", "tasks.scratch", "tasks.services", "tasks.settings",
+    "tasks.stages", "tasks.storage", "tasks.summary", "tasks.tracking",
+}  # fmt: skip
+# these have a part in what a stage hands on, and none in what a model becomes
+SHOWN = {"data_checks.page", "tasks.pictures", "tasks.prover", "tasks.registry", "tasks.sources"}
+# two lists of what there is, in which a new name changes nothing for the others
+LISTS = {"tasks.datasets", "data_checks.suites"}
+
+
+@pytest.fixture(scope="module")
+def imports() -> Any:
+    """Which module imports which, also inside functions."""
     import grimp
 
-    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
-    used = graph.find_upstream_modules("flows.training")
-    config = configure(load_pipelines(Settings().pipelines)["digits"], ())
-    named = training_modules(config)
-    own_choice = ("tasks.datasets", "tasks.models", "data_checks.suites")
-    forgotten = {
-        module
-        for module in used
-        if module not in named and not module.startswith(own_choice) and "." in module
-    }
-    # what only carries, shows or records has no part in what a model becomes
-    assert forgotten <= {
-        "data_checks.page", "tasks.config", "tasks.errors", "tasks.evidence", "tasks.fingerprints",
-        "tasks.freshness", "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.lineage",
-        "tasks.pictures", "tasks.planning", "tasks.progress", "tasks.prover", "tasks.registry",
-        "tasks.remote", "tasks.settings", "tasks.sources", "tasks.stages", "tasks.storage",
-        "tasks.summary", "tasks.tracking",
-    }  # fmt: skip
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
+
+
+@pytest.mark.parametrize("name", load_pipelines(Settings().pipelines))
+def test_whatever_a_training_uses_is_in_its_fingerprint(name: str, imports: Any) -> None:
+    """A module that a stage imports and the fingerprint forgets would make stale champions."""
+    config = configure(load_pipelines(Settings().pipelines)[name], ())
+    dataset, architecture = config.ingestion.dataset, config.model.architecture
+    others = {f"tasks.models.{other}" for other in set(MODELS) - {architecture}}
+    for folder in ("tasks.datasets", "data_checks.suites"):
+        others |= {f"{folder}.{other}" for other in set(DATASETS) - {dataset}}
+    used = {module for module in imports.find_upstream_modules("flows.training") if "." in module}
+    named = {module.removesuffix(".__init__") for module in training_modules(config)}
+    assert used - named - others <= CARRIERS | SHOWN | LISTS
+    assert not named & others
+    assert all(find_spec(module) for module in named)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_whatever_a_stage_uses_makes_it_run_again(stage: Stage[..., Any], imports: Any) -> None:
+    """A module that its `code=` forgets could change, and the old hand-off would be recalled."""
+    used: set[str] = set()
+    pending = {stage.fn.__module__}
+    while pending:
+        used |= pending
+        found = set().union(*map(imports.find_modules_directly_imported_by, pending))
+        ours = {module for module in found if module.startswith(("tasks.", "data_checks"))}
+        pending = ours - used - CARRIERS
+    covered = tuple(f"{module}." for module in stage.code)
+    assert sorted(module for module in used if not f"{module}.".startswith(covered)) == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,6 +1,6 @@
 """What `make bench` runs: ratios against plain scripts, A B A B in one run, with peak memory.
 
-Memory is that of all processes of a command together, sampled; pages that they share count for each.
+Memory is that of all processes of a command together, sampled; pages they share count for each.
 Usage: run.py [--rounds 3] [--only digits,help,mnist]
 """
 
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from infra.databases import templates_folder
 
 HERE = Path(__file__).parent
 ROUNDHOUSE = str(Path(sys.executable).with_name("roundhouse"))
-SECONDS_BETWEEN_SAMPLES = 0.02
+SECONDS_BETWEEN_SAMPLES = 0.2
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,23 @@ def measure(command: Sequence[str], **variables: str) -> Measure:
     started = time.perf_counter()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment | data)
-        peak = 0.0
-        while process.poll() is None:
-            peak = max(peak, memory(process.pid))
-            time.sleep(SECONDS_BETWEEN_SAMPLES)
-        seconds, status = time.perf_counter() - started, process.returncode
+        samples, ended = [0.0], threading.Event()
+
+        def sample() -> None:
+            while not ended.wait(SECONDS_BETWEEN_SAMPLES):
+                samples.append(memory(process.pid))
+
+        sampler = threading.Thread(target=sample)
+        sampler.start()
+        status = process.wait()
+        seconds = time.perf_counter() - started
+        ended.set()
+        sampler.join()
         output.seek(0)
         said = output.read().decode(errors="replace")
     if status:
         raise RuntimeError(f"{' '.join(command)} failed:\n{said[-3000:]}")
-    return Measure(seconds, peak, said)
+    return Measure(seconds, max(samples), said)
 
 
 def memory(process_id: int) -> float:

@@ -38,16 +38,18 @@ def served(roundhouse_at: Any, tmp_path_factory: Any, prefect_server: str, telco
 def refused(served: Any, prefect_server: str, tmp_path: Path) -> Callable[..., str]:
     """Runs churn on what lies in tmp_path; gives the sentence, and sees that all else is as it was.
 
-    With recorded=False, the run is refused before it exists.
+    With recorded=False, the run is refused before it exists; else its log's path is `.log`.
     """
 
     def run(
         *arguments: str, recorded: bool = True, in_mlflow: bool = True, **variables: str
     ) -> str:
-        registry, runs, content = served.registry(), served.runs("churn"), stored(served.home)
+        arguments = arguments or ("run", "churn", *OWN_DATA)
+        _, pipeline, *_ = arguments
+        registry, runs, content = served.registry(), served.runs(pipeline), stored(served.home)
         flow_runs = all_flow_runs(prefect_server)
         variables = {"ROUNDHOUSE_DATA_DIR": str(tmp_path), **variables}
-        done = served(*(arguments or ("run", "churn", *OWN_DATA)), **variables)
+        done = served(*arguments, **variables)
         assert done.returncode != 0
         assert "Traceback" not in done.stdout + done.stderr
         *lines, last = done.stderr.strip().splitlines()
@@ -55,11 +57,12 @@ def refused(served: Any, prefect_server: str, tmp_path: Path) -> Callable[..., s
         assert served.registry() == registry
         assert content.items() <= stored(served.home).items()
         new = all_flow_runs(prefect_server)[len(flow_runs) :]
-        new_runs = served.runs("churn")[: len(served.runs("churn")) - len(runs)]
+        new_runs = served.runs(pipeline)[: len(served.runs(pipeline)) - len(runs)]
         sentence = " ".join([*lines, *([] if recorded else [last])]).removeprefix("✗ ")
         if recorded:
             assert last.startswith("  The full log, with the traceback: ")
-            assert "Traceback" in Path(last.split(": ", 1)[1]).read_text()
+            run.log = Path(last.split(": ", 1)[1])
+            assert "Traceback" in run.log.read_text()
             assert [run["state_type"] for run in new] == ["FAILED"]
             assert sentence[:60] in new[0]["state"]["message"]
         else:
@@ -128,26 +131,29 @@ def test_checksum_mismatch(refused: Any, csv: Path, telco: Any) -> None:
 
 def test_truncated_gzip(refused: Any, tmp_path: Path, telco: Any) -> None:
     whole = gzip.compress(telco().to_csv(index=False).encode())
-    (tmp_path / f"{FILE}.gz").write_bytes(whole[: len(whole) // 2])
-    assert "gz" in refused()
+    packed = tmp_path / f"{FILE}.gz"
+    packed.write_bytes(whole[: len(whole) // 2])
+    assert refused().startswith(f"The gzip file {packed} is cut short. Get the file anew")
 
 
 def test_truncated_parquet(refused: Any, tmp_path: Path, telco: Any) -> None:
     path = tmp_path / "Telco-Customer-Churn.parquet"
     telco().astype({"TotalCharges": float}).to_parquet(path)
     path.write_bytes(path.read_bytes()[:2000])
-    assert "Parquet" in refused()
+    assert refused().startswith(f"The Parquet file {path} is cut short or damaged: ")
 
 
 def test_empty_file(refused: Any, csv: Path) -> None:
     csv.touch()
-    assert "empty" in refused()
+    assert refused().startswith(f"The file {csv} is empty. Get the file anew")
 
 
 def test_wrong_encoding(refused: Any, csv: Path, telco: Any) -> None:
     text = telco().replace({"Contract": {"One year": "Un añö"}}).to_csv(index=False)
     csv.write_bytes(text.encode("latin-1"))
-    assert "UTF-8" in refused()
+    sentence = refused()
+    assert sentence.startswith(f"The file {csv} is not UTF-8: byte ")
+    assert sentence.endswith("is 0xf1. Save it as UTF-8.")
 
 
 def test_missing_column(refused: Any, csv: Path, telco: Any) -> None:
@@ -167,12 +173,12 @@ def test_label_missing(refused: Any, csv: Path, telco: Any) -> None:
 
 def test_label_blank_in_all_rows(refused: Any, csv: Path, telco: Any) -> None:
     telco().assign(Churn="").to_csv(csv, index=False)
-    assert "Churn" in refused()
+    assert refused().startswith("The label 'Churn' is blank in all 400 rows; expected a value")
 
 
 def test_label_all_of_one_class(refused: Any, csv: Path, telco: Any) -> None:
     telco().assign(Churn="No").to_csv(csv, index=False)
-    assert "Churn" in refused()
+    assert refused().startswith("The label 'Churn' is 'No' in every row; expected at least 2")
 
 
 def test_more_blanks_than_allowed(refused: Any, served: Any, csv: Path, telco: Any) -> None:
@@ -185,6 +191,11 @@ def test_more_blanks_than_allowed(refused: Any, served: Any, csv: Path, telco: A
     run = served.runs("churn")[0].info.run_id
     files = [file.path for file in served.client.list_artifacts(run, "checks")]
     assert files == ["checks/index.html", "checks/report.json"]
+    status = served("status", COLUMNS="500").stdout
+    (line,) = (line for line in status.splitlines() if line.startswith("churn"))
+    assert "v1" in line
+    assert "failed: " in line
+    assert sentence.partition(" - ")[0][:40] in line
 
 
 def test_non_finite_numbers(refused: Any, csv: Path, telco: Any) -> None:
@@ -194,9 +205,30 @@ def test_non_finite_numbers(refused: Any, csv: Path, telco: Any) -> None:
     assert "MonthlyCharges" in refused()
 
 
-def test_fewer_rows_than_classes(refused: Any, csv: Path, telco: Any) -> None:
-    telco(rows=1).to_csv(csv, index=False)
-    assert "row" in refused()
+def test_fewer_rows_than_classes(refused: Any, tmp_path: Path) -> None:
+    rows = [",".join(["8"] * 64 + [str(label)]) for label in (0, 1, 2, 0, 1)]
+    (tmp_path / "digits.csv").write_text("\n".join(rows) + "\n")
+    own = ("--set", f"ingestion.location={tmp_path}", "--set", "ingestion.checksum=none")
+    sentence = refused("run", "digits", *own)
+    assert sentence.startswith("There are 5 rows; Handwritten digits, 8 x 8 has 10 labels")
+    assert "and needs several rows of each" in sentence
+
+
+def test_a_personal_value_of_a_bad_row_is_shown_nowhere(
+    refused: Any, served: Any, csv: Path, telco: Any
+) -> None:
+    """The identifier itself is what is wrong with two rows; in another it stands beside it."""
+    frame = telco()
+    frame.loc[[7, 8], "customerID"] = "7777-TWICE"
+    frame.loc[9, ["customerID", "Contract", "MonthlyCharges"]] = ["9999-BESIDE", "Lifelong", -5]
+    frame.to_csv(csv, index=False)
+    sentence = refused()
+    for part in ("[unique/customerID]", "Lifelong", "MonthlyCharges"):
+        assert part in sentence
+    reports = (served.home / "artifacts").rglob("checks/*")
+    for text in (sentence, *(path.read_text() for path in (refused.log, *reports))):
+        assert "7777-TWICE" not in text
+        assert "9999-BESIDE" not in text
 
 
 def test_loss_that_is_no_number(refused: Any, csv: Path, telco: Any) -> None:

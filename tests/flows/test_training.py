@@ -26,12 +26,9 @@ PICTURES = {
 
 
 @pytest.fixture(scope="session")
-def first(roundhouse_at: Any, tmp_path_factory: Any) -> Any:
+def first(first_digits: Any) -> Any:
     """The command after `roundhouse run digits` on a fresh home; what it printed is `.done`."""
-    command = roundhouse_at(tmp_path_factory.mktemp("first") / "home")
-    command.done = command("run", "digits")
-    assert command.done.returncode == 0, command.done.stderr
-    return command
+    return first_digits
 
 
 @pytest.fixture(scope="session")

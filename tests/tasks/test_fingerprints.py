@@ -6,6 +6,7 @@ import pytest
 from tasks import fingerprints
 from tasks.config import TrainingConfig
 from tasks.fingerprints import code_digest, environment_digest, values_digest
+from tasks.handoffs import Source, SourceFile, StoredFile
 
 
 @pytest.fixture
@@ -59,3 +60,19 @@ def test_without_a_lock_what_is_installed_counts(
         assert environment_digest() != with_lock
     finally:
         environment_digest.cache_clear()
+
+
+def test_where_bytes_lie_does_not_count() -> None:
+    here, there = (StoredFile(uri=f"{root}/content/ab", sha256="ab", size=2) for root in "xy")
+    assert values_digest(here) == values_digest(there)
+    assert values_digest(here) != values_digest(here.model_copy(update={"sha256": "cd"}))
+    sources = [
+        Source(
+            dataset="digits",
+            location=place,
+            files=(SourceFile(name="a", path=f"{place}/a", sha256="ab", size=2),),
+            digest="ab",
+        )
+        for place in "xy"
+    ]
+    assert values_digest(sources[0]) == values_digest(sources[1])

@@ -7,10 +7,11 @@ from tasks.gate import Comparison, judge
 BASELINES = {"majority": {"accuracy": 0.103, "log_loss": 2.3}, "linear": {"accuracy": 0.95}}
 
 
-def verdict(value=0.978, comparison=None, baselines=BASELINES, **config):
+def verdict(value=0.978, comparison=None, baselines=BASELINES, rows=270, trial=False, **config):
     metric = config.get("metric", "accuracy")
     problem = "regression" if metric == "mae" else "classification"
-    return judge(problem, {metric: value}, baselines, comparison, GateConfig(**config))
+    figures, rules = {metric: value}, GateConfig(**config)
+    return judge(problem, figures, baselines, comparison, rules, rows=rows, trial=trial)
 
 
 def against(champion, challenger=0.978, **more):
@@ -71,9 +72,8 @@ def test_rules_that_are_off_do_not_judge():
 
 
 def test_a_metric_that_is_undefined_promotes_nobody():
-    found = judge(
-        "classification", {"accuracy": 0.9}, BASELINES, None, GateConfig(metric="roc_auc")
-    )
+    config = GateConfig(metric="roc_auc")
+    found = judge("classification", {"accuracy": 0.9}, BASELINES, None, config, rows=270)
     assert not found.promoted
     assert "roc_auc is undefined" in found.reason
     unmeasured = Comparison(3, 270, {}, {})
@@ -90,3 +90,19 @@ def test_a_plain_model_that_does_better_is_told_of():
     found = verdict(value=0.94)
     assert found.promoted
     assert "the linear baseline does better with 0.9500; promoted" in found.reason
+
+
+def test_a_trial_run_is_never_promoted():
+    found = verdict(trial=True, beat_baseline=False)
+    assert not found.promoted
+    assert found.rules[0].name == "trial"
+    assert "only some of the rows were used (ingestion.rows; run without it)" in found.reason
+
+
+def test_too_few_test_rows_judge_nobody():
+    found = verdict(rows=29)
+    assert not found.promoted
+    assert "is measured on 29 test rows, fewer than the 30 expected" in found.reason
+    assert "--set gate.minimum_rows=29" in found.reason
+    assert verdict(rows=30).promoted
+    assert verdict(rows=29, minimum_rows=29).promoted

@@ -105,3 +105,21 @@ def test_the_rows_kept_are_spread_over_the_sides_of_the_split(ingest, context):
     table = read_snapshot(Storage(context.storage_uri), snapshot)
     shares = np.bincount(assign_sides(table, snapshot.columns, SplitConfig())) / 300
     assert np.allclose(shares, [0.7, 0.15, 0.15], atol=0.07)
+
+
+def test_a_file_that_changes_before_it_is_read_is_refused(context, telco_csv, tmp_path):
+    location = str(telco_csv.parent)
+    source = find_source("telco_churn", location=location, checksum="none", downloads=tmp_path)
+    telco_csv.write_text(telco_csv.read_text().replace("Female", "Woman"))
+    with pytest.raises(SourceError, match=r"was changed while it was read.*Run again"):
+        ingest_data.fn(context, source, IngestionConfig(dataset="telco_churn"))
+    telco_csv.write_text("cut")
+    with pytest.raises(SourceError, match="was changed while it was read"):
+        ingest_data.fn(context, source, IngestionConfig(dataset="telco_churn"))
+
+
+def test_data_that_moved_are_not_read_again(context, ingest, telco_csv, tmp_path, caplog):
+    caplog.set_level("INFO", logger="tasks.stages")
+    ingest(location=telco_csv.parent)
+    ingest(location=telco_csv.parent.rename(tmp_path / "elsewhere"))
+    assert [getattr(record, "event", "") for record in caplog.records][-1] == "reused"

@@ -115,6 +115,13 @@ def test_an_identifier_never_becomes_an_input(ingest, prepare, storage, telco_cs
     assert not prepared.is_image
 
 
+def test_how_it_was_split_goes_along(ingest, prepare, telco_csv):
+    prepared = prepare(ingest("telco_churn", str(telco_csv.parent)), SplitConfig(seed=5))
+    assert prepared.split["seed"] == 5
+    assert json.loads(prepared.split["columns"]) == [["customerID", "identifier", "text"]]
+    assert len(prepared.split["code"]) == 64
+
+
 def test_the_published_test_set_tests(ingest, prepare, storage, mnist_folder):
     prepared = prepare(ingest("mnist", str(mnist_folder)))
     assert load(storage, prepared.test.rows).tolist() == list(range(200, 260))

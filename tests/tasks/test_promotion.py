@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tasks import tracking
-from tasks.config import GateConfig, SplitConfig
+from tasks.config import GateConfig
 from tasks.errors import ConfigError, ServiceError
 from tasks.judgement import Proof
 from tasks.promotion import aligned, promote_model, rows_unseen
@@ -38,7 +38,8 @@ def aliases(context):
 def test_the_first_good_model_becomes_champion(context, prepare_table, release, promote, aliases):
     promotion = promote(release(prepare_table()))
     assert promotion.verdict.promoted
-    assert promotion.verdict.reason.endswith("; there is no champion yet; promoted")
+    assert "; there is no champion yet; " in promotion.verdict.reason
+    assert promotion.verdict.reason.endswith("; promoted")
     assert aliases() == {"challenger": 1, "champion": 1}
     tags = tracking.client(context.mlflow_uri).get_model_version("trial", "1").tags
     assert tags["roundhouse.judged_against"] == ""
@@ -51,6 +52,38 @@ def test_promoting_twice_moves_nothing_and_says_the_same(prepare_table, release,
     assert second.verdict == first.verdict
     assert (second.champion_before, second.champion) == (1, 1)
     assert aliases() == {"challenger": 1, "champion": 1}
+
+
+def test_a_promotion_that_breaks_off_is_made_up_for(
+    context, prepare_table, release, promote, aliases, monkeypatch
+):
+    made, move = release(prepare_table()), Registry.move
+    monkeypatch.setattr(Registry, "move", _fail_for_the_champion(move))
+    with pytest.raises(ServiceError):
+        promote(made)
+    monkeypatch.setattr(Registry, "move", move)
+    assert aliases() == {"challenger": 1}
+    tags = tracking.client(context.mlflow_uri).get_model_version("trial", "1").tags
+    assert "roundhouse.judged_against" not in tags
+    assert promote(made).champion == 1
+    assert aliases() == {"challenger": 1, "champion": 1}
+
+
+def _fail_for_the_champion(move):
+    def fail(registry, alias, number):
+        if alias == "champion":
+            raise ServiceError("The registry is away.")
+        move(registry, alias, number)
+
+    return fail
+
+
+def test_a_trial_run_leaves_the_champion_where_it_is(prepare_table, release, promote, aliases):
+    made = release(prepare_table())
+    trial = made.prepared.snapshot.model_copy(update={"trial": True})
+    made.prepared = made.prepared.model_copy(update={"snapshot": trial})
+    assert "comes from a trial run" in promote(made).verdict.reason
+    assert aliases() == {"challenger": 1}
 
 
 def test_a_model_that_beats_nothing_never_becomes_champion(
@@ -87,7 +120,11 @@ def test_an_equal_model_takes_over_and_the_one_before_is_kept(
 def test_a_champion_is_not_judged_on_rows_it_was_trained_on(prepare_table, release, promote):
     promote(release(prepare_table(seed=1)))
     prepared = prepare_table(seed=2)
-    promotion = promote(release(prepared, fingerprint="b"))
+    made = release(prepared, fingerprint="b")
+    few = promote(made)
+    assert "it was not trained on" in few.verdict.reason
+    assert "fewer than the 30 expected (gate.minimum_rows)" in few.verdict.reason
+    promotion = promote(made, minimum_rows=1)
     assert 0 < promotion.compared_rows < prepared.test.count / 2
 
 
@@ -95,7 +132,7 @@ def test_rows_that_train_elsewhere_are_seen(context, prepare_table):
     prepared, storage = prepare_table(seed=2), Storage(context.storage_uri)
     other = prepare_table(seed=1)
     rows = np.load(storage.path(prepared.test.rows))
-    unseen = rows[rows_unseen(storage, prepared, rows, SplitConfig(seed=1).model_dump())]
+    unseen = rows[rows_unseen(storage, prepared, rows, other.split)]
     assert set(unseen) == set(rows) & set(np.load(storage.path(other.test.rows)))
 
 
@@ -119,6 +156,17 @@ def test_a_champion_of_unknown_origin_is_not_compared_with(
     tracking.client(context.mlflow_uri).delete_model_version_tag("trial", "1", "roundhouse.split")
     promotion = promote(release(prepare_table(), fingerprint="b"))
     assert "does not say what it was trained on" in promotion.verdict.reason
+
+
+def test_a_champion_that_other_code_split_is_not_compared_with(
+    context, prepare_table, release, promote, aliases
+):
+    prepared = prepare_table()
+    older = prepared.model_copy(update={"split": {**prepared.split, "code": "other"}})
+    promote(release(older))
+    promotion = promote(release(prepared, fingerprint="b"))
+    assert "its rows were split by other code than today's" in promotion.verdict.reason
+    assert aliases()["champion"] == 1
 
 
 def test_a_champion_that_changes_meanwhile_is_not_overwritten(

@@ -14,7 +14,7 @@ def test_a_version_says_what_it_was_trained_on_and_how_it_did(context, prepare_t
     assert "rows of customers" in version.description
     assert version.tags["roundhouse.fingerprint"] == "a" * 64
     assert version.tags["roundhouse.source_digest"] == "s"
-    assert json.loads(version.tags["roundhouse.split"])["strategy"] == "hash"
+    assert json.loads(version.tags["roundhouse.split"]) == made.prepared.split
     assert json.loads(version.tags["roundhouse.metrics"]) == made.evaluation.metrics
 
 

@@ -3,7 +3,8 @@ from filelock import FileLock
 
 from tasks import registry
 from tasks.errors import ServiceError
-from tasks.registry import Registry, service_errors
+from tasks.registry import Registry
+from tasks.services import service_errors
 
 
 def test_nothing_is_found_before_the_first_version(context):

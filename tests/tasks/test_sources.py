@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import http.server
 import threading
+import traceback
 from functools import partial
 from pathlib import Path
 
@@ -145,6 +146,15 @@ def test_data_of_ones_own_is_fetched_anew(telco_csv, find, address):
     assert find(location=address).digest != before.digest
 
 
+def test_a_file_of_which_no_digest_was_published_is_fetched_anew(
+    telco_csv, find, address, monkeypatch
+):
+    publish(monkeypatch, None, f"{address}/telco-churn/{CSV}")
+    before = find(checksum="published")
+    telco_csv.write_text(telco_csv.read_text() + "more\n")
+    assert find(checksum="published").digest != before.digest
+
+
 def test_a_damaged_download_is_fetched_again(telco_csv, find, address, monkeypatch):
     publish(
         monkeypatch,
@@ -187,12 +197,20 @@ def test_an_address_that_fails_is_quoted(find, address, folder, kind, sentence):
         find(location=f"{address}/{folder}")
 
 
+def test_an_address_that_refuses_shows_no_password(find, address):
+    location = address.replace("http://", "http://me:secret@") + "/refused?key=secret"
+    with pytest.raises(SourceError, match="answers HTTP 401") as raised:
+        find(location=location)
+    assert "secret" not in "".join(traceback.format_exception(raised.value))
+
+
 def test_an_address_that_does_not_answer_shows_no_password(find):
+    location = "http://me:secret@127.0.0.1:9/data?key=secret"
     with pytest.raises(ServiceError) as raised:
-        find(location="http://me:secret@127.0.0.1:9/data?key=secret")
+        find(location=location)
     assert "http://127.0.0.1:9/data" in str(raised.value)
     assert "did not answer within 3 s, or broke off: Connection refused" in str(raised.value)
-    assert "secret" not in str(raised.value)
+    assert "secret" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_an_invalid_address_is_a_mistake_of_the_configuration(find):
@@ -245,7 +263,7 @@ def test_an_object_store_on_s3_waits_no_longer_than_asked(find):
             find(location=location)
 
 
-def publish(monkeypatch: pytest.MonkeyPatch, sha256: str, url: str) -> None:
+def publish(monkeypatch: pytest.MonkeyPatch, sha256: str | None, url: str) -> None:
     """Makes a small file the published one of the churn data."""
     import dataclasses
 

@@ -7,7 +7,7 @@ from tasks import tracking
 from tasks.config import TrainingConfig
 from tasks.errors import DataCheckFailed, ServiceError
 from tasks.handoffs import RunContext, Source, StoredFile
-from tasks.stages import _may_be_cured, stage
+from tasks.stages import may_be_cured, stage
 from tasks.storage import Storage
 
 CALLS: list[str] = []
@@ -117,4 +117,17 @@ class Failed:
     [(ServiceError("no answer"), True), (DataCheckFailed("bad"), False), (TypeError("bug"), False)],
 )
 def test_only_a_service_that_does_not_answer_is_tried_again(error: Exception, cured: bool) -> None:
-    assert _may_be_cured(None, None, Failed(error)) is cured  # type: ignore[arg-type]
+    assert may_be_cured(None, None, Failed(error)) is cured  # type: ignore[arg-type]
+
+
+def test_a_storage_that_moved_is_reused_at_its_new_place(
+    context: RunContext, source: Source, tmp_path: Path
+) -> None:
+    first = turn_engine.fn(context, source, TrainingConfig())
+    moved = Path(context.storage_uri).rename(tmp_path / "moved")
+    at_new_place = context.model_copy(update={"storage_uri": str(moved)})
+    again = turn_engine.fn(at_new_place, source, TrainingConfig())
+    assert CALLS == ["abc"]
+    assert again.sha256 == first.sha256
+    assert Path(again.uri).is_relative_to(moved)
+    assert Storage(str(moved)).read_bytes(first) == b"abc 20"

@@ -1,9 +1,15 @@
+import errno
 import stat
+import traceback
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from tasks.errors import StorageError
+from tasks.errors import ServiceError, StorageError
+from tasks.handoffs import StoredFile
+from tasks.scratch import private_folder
 from tasks.storage import Storage, disk_errors
 
 
@@ -45,6 +51,60 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
         storage.path(stored)
 
 
+def test_a_file_that_was_cut_short_is_stored_anew(storage: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "engine"
+    source.write_bytes(b"engine")
+    for put in (lambda: storage.put_bytes(b"engine"), lambda: storage.put_file(source)):
+        cut_short(storage, put())
+        assert storage.read_bytes(put()) == b"engine"
+
+
+def cut_short(storage: Storage, stored: StoredFile) -> None:
+    if storage.is_local:
+        Path(stored.uri).chmod(0o644)
+        Path(stored.uri).write_bytes(b"eng")
+    else:
+        fsspec.filesystem("memory").pipe_file(stored.uri, b"eng")
+        (private_folder() / stored.sha256).unlink(missing_ok=True)
+    assert not storage.has(stored)
+
+
+def test_a_changed_copy_of_a_remote_file_is_fetched_again(tmp_path: Path) -> None:
+    storage = Storage(f"memory://{tmp_path.name}")
+    stored = storage.put_bytes(tmp_path.name.encode())
+    storage.path(stored).write_bytes(b"x" * stored.size)
+    assert storage.path(stored).read_bytes() == tmp_path.name.encode()
+
+
+def test_a_remote_file_that_is_gone_is_refused(tmp_path: Path) -> None:
+    storage = Storage(f"memory://{tmp_path.name}")
+    stored = storage.put_bytes(b"engine that is gone")
+    fsspec.filesystem("memory").rm_file(stored.uri)
+    with pytest.raises(StorageError, match=r"missing or cut short.*--force"):
+        storage.path(stored)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "sentence"),
+    [
+        (RuntimeError("http://me:hush@x"), ServiceError, "did not answer, or broke off: Runtime"),
+        (ConnectionResetError(104, "reset"), ServiceError, "broke off: reset.*ROUNDHOUSE_STORAGE"),
+        (PermissionError("no"), StorageError, "refuses .* credentials.*ROUNDHOUSE_STORAGE"),
+        (OSError(errno.ENOSPC, "No space left"), StorageError, "No space left"),
+    ],
+)
+def test_a_remote_storage_that_fails_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, kind: type[Exception], sentence: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", fail)
+    with pytest.raises(kind, match=sentence) as raised:
+        Storage("memory://bucket").put_bytes(b"new")
+    assert "hush" not in "".join(traceback.format_exception(raised.value))
+
+
 def test_a_file_that_was_changed_is_refused(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     stored = storage.put_bytes(b"engine")
@@ -54,14 +114,11 @@ def test_a_file_that_was_changed_is_refused(tmp_path: Path) -> None:
         storage.read_bytes(stored)
 
 
-def test_records_are_replaced_and_forgotten(storage: Storage) -> None:
+def test_records_are_replaced(storage: Storage) -> None:
     assert storage.read_record("stage/key") is None
     storage.write_record("stage/key", "1")
     storage.write_record("stage/key", "2")
     assert storage.read_record("stage/key") == "2"
-    storage.delete_record("stage/key")
-    storage.delete_record("stage/key")
-    assert storage.read_record("stage/key") is None
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""Each pipeline that is shipped, through the real command; on the whole of its data where slow."""
+
+import gzip
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# the least that each is worth: metric of the test rows, and what it must reach
+WORTH = {
+    "digits": ("accuracy", 0.95),
+    "breast-cancer": ("roc_auc", 0.97),
+    "churn": ("roc_auc", 0.82),
+    "mnist-cnn": ("accuracy", 0.99),
+}
+FOLDERS = {"churn": "telco-churn", "mnist-cnn": "mnist"}
+
+
+def require_data(pipeline: str, data_dir: str | None) -> None:
+    """Skips where the data is neither bundled nor in the folder that the variable names."""
+    folder = FOLDERS.get(pipeline)
+    if folder and not (data_dir and Path(data_dir, folder).is_dir()):
+        pytest.skip(f"needs ROUNDHOUSE_DATA_DIR to name a folder that holds {folder}/")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pipeline", WORTH)
+def test_a_pipeline_lands_a_champion_that_is_worth_it(
+    pipeline: str, roundhouse: Any, data_dir: str | None
+) -> None:
+    require_data(pipeline, data_dir)
+    place = {"ROUNDHOUSE_DATA_DIR": data_dir} if data_dir else {}
+    process = roundhouse.start("run", pipeline, **place)
+    _, error = process.communicate(timeout=1800)
+    assert process.returncode == 0, error
+    assert roundhouse.registry() == [(pipeline, 1, {"champion": 1, "challenger": 1})]
+    metric, least = WORTH[pipeline]
+    assert roundhouse.runs(pipeline)[0].data.metrics[f"test/{metric}"] >= least
+
+
+def test_an_image_pipeline_with_a_test_part_of_its_own(
+    roundhouse: Any, prefect_server: str, tmp_path: Path
+) -> None:
+    write_mnist(tmp_path / "mnist", train=600, test=100)
+    changes = (
+        "ingestion.checksum=none", "checks.minimum_rows=100", "training.epochs=1",
+        "model.filters=[4]", "model.hidden_units=[16]",
+        "gate.minimum=null", "gate.beat_baseline=false",
+    )  # fmt: skip
+    done = roundhouse(
+        "run", "mnist-cnn", *(part for change in changes for part in ("--set", change)),
+        ROUNDHOUSE_DATA_DIR=str(tmp_path), ROUNDHOUSE_PREFECT_API_URL=prefect_server,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "700 rows" in done.stdout
+    assert "mnist-cnn v1, champion and challenger" in done.stdout
+    run = roundhouse.runs("mnist-cnn")[0]
+    assert run.data.metrics["data/test_rows"] == 100
+    assert run.data.metrics["data/train_rows"] + run.data.metrics["data/validation_rows"] == 600
+    pictures = {f.path for f in roundhouse.client.list_artifacts(run.info.run_id, "pictures")}
+    assert "pictures/mistakes.png" in pictures
+
+
+def write_mnist(folder: Path, **rows: int) -> None:
+    """The four packed files, with scikit-learn's digits in the middle of 28 x 28 pixels."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    digits, first = load_digits(), 0
+    folder.mkdir()
+    for part, count in rows.items():
+        chosen = slice(first, first + count)
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[:, 6:22, 6:22] = digits.images[chosen].repeat(2, 1).repeat(2, 2) * 15
+        prefix = "train" if part == "train" else "t10k"
+        for kind, array in (("images", images), ("labels", digits.target[chosen])):
+            head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            content = gzip.compress(head + array.astype(np.uint8).tobytes())
+            (folder / f"{prefix}-{kind}-idx{array.ndim}-ubyte.gz").write_bytes(content)
+        first += count

@@ -1,0 +1,96 @@
+import pytest
+
+from tasks import tracking
+from tasks.config import IngestionConfig, ModelConfig, PipelineConfig, TrainingConfig
+from tasks.fingerprints import code_digest
+from tasks.freshness import find_standing, training_modules
+from tasks.handoffs import Source
+from tasks.registry import CHAMPION, FINGERPRINT, JUDGED_AGAINST, PART_DIGEST, VERDICT
+
+SOURCE = Source(dataset="digits", location="here", files=(), digest="d")
+CONFIG = PipelineConfig(pipeline="trial", ingestion=IngestionConfig(dataset="digits"))
+
+
+@pytest.fixture
+def stand(context):
+    return lambda config=CONFIG, source=SOURCE: find_standing(config, source, context.mlflow_uri)
+
+
+@pytest.fixture
+def register(context, stand, tmp_path):
+    """Registers a version of a configuration, and makes it the champion if asked to."""
+    client = tracking.client(context.mlflow_uri)
+
+    def make(config=CONFIG, *, champion=False, **tags):
+        standing = stand(config)
+        if not client.search_registered_models("name = 'trial'"):
+            client.create_registered_model("trial")
+        digests = {PART_DIGEST.format(name): digest for name, digest in standing.parts.items()}
+        own = {FINGERPRINT: standing.fingerprint, **digests, **tags}
+        version = client.create_model_version("trial", str(tmp_path), tags=own).version
+        if champion:
+            client.set_registered_model_alias("trial", CHAMPION, version)
+        return int(version)
+
+    return make
+
+
+def changed(**fields):
+    return CONFIG.model_copy(update=fields)
+
+
+def test_the_first_training_has_nothing_to_be_compared_with(stand):
+    standing = stand()
+    assert not standing.up_to_date
+    assert standing.sentence == "to be trained: first training"
+    assert (standing.version, standing.champion) == (None, None)
+
+
+def test_an_unchanged_champion_is_up_to_date(stand, register):
+    register(champion=True)
+    standing = stand(changed(ingestion=IngestionConfig(dataset="digits", location="elsewhere")))
+    assert standing.up_to_date
+    assert standing.sentence.startswith("up to date: champion v1 was trained from this data")
+
+
+def test_what_changed_is_named(stand, register):
+    register(champion=True)
+    assert stand(changed(training=TrainingConfig(epochs=3))).reason == "configuration changed"
+    assert stand(source=SOURCE.model_copy(update={"digest": "e"})).reason == "data changed"
+
+
+def test_a_version_that_lost_against_todays_champion_is_up_to_date(stand, register):
+    other = changed(training=TrainingConfig(epochs=3))
+    register(other, champion=True)
+    register(**{JUDGED_AGAINST: "1"})
+    assert stand().up_to_date
+    assert stand().sentence.endswith("did not become champion (v1 is)")
+    register(other, champion=True)
+    assert not stand().up_to_date
+
+
+def test_a_version_that_lost_where_there_is_no_champion_says_so(stand, register):
+    register(**{JUDGED_AGAINST: ""})
+    assert stand().sentence.endswith("did not become champion (there is none)")
+
+
+def test_a_promotion_that_broke_off_is_work_to_do(stand, register):
+    register(**{VERDICT: '{"promoted": true}'})
+    standing = stand()
+    assert not standing.up_to_date
+    assert standing.sentence == "to be trained: not judged to the end"
+    assert standing.version == 1
+
+
+def test_another_champion_is_a_reason_to_judge_again(stand, register):
+    register(changed(training=TrainingConfig(epochs=3)), champion=True)
+    register(**{JUDGED_AGAINST: ""})
+    assert stand().reason == "champion changed"
+
+
+@pytest.mark.parametrize("part", ["__init__", "ends", "archive", "cnn"])
+def test_the_code_of_the_network_is_in_the_fingerprint(part):
+    config = changed(model=ModelConfig(architecture="cnn"))
+    assert f"tasks.models.{part}" in training_modules(config)
+    assert "tasks.models.mlp" not in training_modules(config)
+    assert code_digest(training_modules(config)) != code_digest(training_modules(CONFIG))

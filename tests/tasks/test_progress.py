@@ -1,0 +1,109 @@
+"""What Prefect shows of a run: asked of a real server, after a flow that shows it."""
+
+import json
+import logging
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from prefect import flow, task
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tasks import progress, tracking
+from tasks.handoffs import RunContext
+from tasks.progress import EpochReport, name_flow_run, run_links, show_summary
+
+ROWS = [{"metric": "accuracy", "this model": "0.9000"}]
+
+
+@pytest.fixture
+def prefect(prefect_server: str) -> Iterator[Callable[..., Any]]:
+    """While it lasts, flows report to the server; asks it: (path, **filter) -> JSON."""
+
+    def ask(path: str, **body: Any) -> Any:
+        request = urllib.request.Request(
+            f"{prefect_server}/{path}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        yield ask
+
+
+def artifacts(prefect: Callable[..., Any], key: str) -> list[Any]:
+    return [a["data"] for a in prefect("artifacts/filter", artifacts={"key": {"any_": [key]}})]
+
+
+def test_each_epoch_is_logged_and_counted(
+    context: RunContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="tasks.progress")
+    EpochReport(context, epochs=2)(1, {"loss": 0.5})
+    assert caplog.messages == ["epoch 1 of 2: loss 0.5"]
+    assert tracking.logged_epochs(context, "loss") == {1}
+
+
+def test_epochs_of_an_interrupted_training_are_logged_once(context: RunContext) -> None:
+    report = EpochReport(context, epochs=5)
+    report(1, {"loss": 0.9})
+    report.catch_up({"loss": [0.9, 0.8, 0.7]}, epochs=3)
+    report.catch_up({}, epochs=0)
+    history = tracking.client(context.mlflow_uri).get_metric_history(context.run_id, "loss")
+    assert sorted((point.step, point.value) for point in history) == [(1, 0.9), (2, 0.8), (3, 0.7)]
+
+
+def test_in_a_task_a_bar_shows_the_epochs(
+    context: RunContext, prefect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_UPDATES", 0.0)
+
+    @task
+    def learn() -> None:
+        report = EpochReport(context, epochs=4)
+        report(1, {"loss": 0.5})
+        report(2, {"loss": 0.4})
+        report.finish(best_epoch=2)
+
+    @flow(name="bar")
+    def train() -> None:
+        learn()
+
+    train()
+    (share,) = artifacts(prefect, "trial-epochs")
+    assert float(share) == 100.0
+
+
+def test_a_bar_that_was_never_shown_is_not_filled(context: RunContext) -> None:
+    EpochReport(context, epochs=4).finish(best_epoch=2)
+
+
+def test_a_flow_run_is_named_and_shows_summary_table_and_links(
+    context: RunContext, prefect: Any
+) -> None:
+    @flow(name="shown")
+    def show() -> None:
+        name_flow_run("trial: first training")
+        show_summary(context, "# How it went", ROWS)
+
+    show()
+    (page,) = artifacts(prefect, "trial-summary")
+    assert page.startswith("# How it went\n\n- [MLflow run](http://127.0.0.1:5000/#/experiments/")
+    assert f"/runs/{context.run_id}" in page
+    assert [json.loads(table) for table in artifacts(prefect, "trial-metrics")] == [ROWS]
+    names = [run["name"] for run in prefect("flow_runs/filter", sort="START_TIME_DESC")]
+    assert "trial: first training" in names
+
+
+def test_outside_of_prefect_nothing_is_shown(context: RunContext) -> None:
+    name_flow_run("nobody's")
+    show_summary(context, "# nothing", ROWS)
+
+
+def test_of_a_home_the_links_say_how_to_open_them(context: RunContext) -> None:
+    assert run_links(context)[-1] == "These pages are there while `roundhouse up` serves them"
+    server = context.model_copy(update={"mlflow_uri": "http://models.example"})
+    assert len(run_links(server)) == 2

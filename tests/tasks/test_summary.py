@@ -1,0 +1,114 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks import tracking
+from tasks.handoffs import CheckedData, RunContext, Source, StoredFile
+from tasks.judgement import Promotion, Proof, Verdict
+from tasks.summary import Summary, as_markdown, metric_rows, summarise, summarise_run
+
+FILE = StoredFile(uri="content/aa", sha256="a" * 64, size=3)
+PROOF = Proof(
+    uri="models:/trial/1", rows=60, largest_difference=2e-7, tolerance=1e-4, load_seconds=0.5,
+    predict_seconds=0.1,
+)  # fmt: skip
+PROMOTION = Promotion(
+    verdict=Verdict(promoted=True, rules=(), reason="accuracy 0.9, at least 0.8; promoted"),
+    version=1, champion_before=None, champion=1, champion_metrics={}, compared_rows=0,
+)  # fmt: skip
+BEATEN = PROMOTION.model_copy(
+    update={
+        "verdict": Verdict(promoted=False, rules=(), reason="worse than v7"),
+        "champion_before": 7, "champion": 7, "champion_metrics": {"accuracy": 0.99},
+    }
+)  # fmt: skip
+
+
+@pytest.fixture
+def made(release: Any, prepare_table: Any, train_quickly: Any) -> SimpleNamespace:
+    """All that a run hands over, up to its proof."""
+    prepared = prepare_table()
+    prepared = prepared.model_copy(update={"warnings": ("3 rows are on both sides",)})
+    made: SimpleNamespace = release(prepared)
+    made.trained = train_quickly(prepared)
+    made.checked = CheckedData(
+        snapshot=prepared.snapshot, passed=8, total=9, warnings=("1 of 9 checks warns",),
+        report=FILE, data_docs=FILE,
+    )  # fmt: skip
+    made.source = Source(dataset="trial", location="public address", files=(), digest="d")
+    return made
+
+
+@pytest.fixture
+def summary_of(context: RunContext, made: SimpleNamespace) -> Any:
+    return lambda promotion=PROMOTION: summarise(
+        context, made.checked, made.prepared, made.evaluation, made.registered, PROOF, promotion
+    )
+
+
+def test_the_summary_says_what_came_of_the_run(summary_of: Any) -> None:
+    summary = summary_of()
+    assert (summary.rows, summary.checks) == (400, (8, 9))
+    assert summary.warnings == ("1 of 9 checks warns", "3 rows are on both sides")
+    assert summary.aliases == ("champion", "challenger")
+    assert "models:/trial/1 and reproduced 60 predictions (largest difference 2e-07)" in (
+        summary.proof
+    )
+
+
+def test_the_metrics_stand_beside_those_of_the_baselines(summary_of: Any) -> None:
+    assert list(summary_of().metrics["accuracy"]) == ["this model", "majority", "linear"]
+    row = metric_rows(summary_of())[0]
+    assert (row["metric"], len(row["majority"])) == ("accuracy", 6)
+
+
+def test_a_champion_that_stays_is_compared_with(summary_of: Any) -> None:
+    summary = summary_of(BEATEN)
+    assert summary.metrics["accuracy"]["champion v7"] == 0.99
+    assert "champion v7" not in summary.metrics["log_loss"]
+    assert (summary.promoted, summary.aliases) == (False, ("challenger",))
+
+
+def test_a_champion_is_not_compared_with_itself(summary_of: Any) -> None:
+    again = summary_of(PROMOTION.model_copy(update={"champion_before": 1}))
+    assert "champion v1" not in again.metrics["accuracy"]
+
+
+def test_the_page_has_the_table_the_verdict_and_the_warnings(
+    summary_of: Any, made: SimpleNamespace
+) -> None:
+    page = as_markdown(summary_of(BEATEN), made.trained)
+    assert page.startswith("# trial: trial v1\n\n**Not promoted.** worse than v7\n")
+    assert "| metric | this model | majority | linear | champion v7 |\n| --- |" in page
+    # what the champion was not measured by is a blank, not a missing cell
+    assert all(line.count("|") == 6 for line in page.splitlines() if line.startswith("| "))
+    assert "- Training: best epoch 2 of 2, " in page
+    assert "- Warning: 3 rows are on both sides" in page
+
+
+def test_a_page_without_figures_is_a_page(made: SimpleNamespace) -> None:
+    page = as_markdown(Summary(pipeline="trial", verdict="v", promoted=True), made.trained)
+    assert "**Promoted.** v" in page
+
+
+def test_the_run_keeps_its_lineage_and_its_summary(
+    context: RunContext, made: SimpleNamespace
+) -> None:
+    summarise_run.fn(
+        context, made.source, made.checked, made.prepared, made.trained, made.evaluation,
+        made.package, made.registered, PROOF, PROMOTION,
+    )  # fmt: skip
+    client = tracking.client(context.mlflow_uri)
+    lineage = json.loads(
+        Path(client.download_artifacts(context.run_id, "lineage.json")).read_text()
+    )
+    assert list(lineage) == [
+        "source", "checks", "prepared", "trained", "evaluation", "package", "registered", "proof",
+        "promotion",
+    ]  # fmt: skip
+    assert lineage["prepared"]["snapshot"]["rows"] == 400
+    note = client.get_run(context.run_id).data.tags["mlflow.note.content"]
+    assert note == Path(client.download_artifacts(context.run_id, "summary.md")).read_text()
