@@ -32,6 +32,8 @@ def environment(settings: Settings, prefect_api_url: str | None = None) -> dict[
     proxied = os.environ.get("NO_PROXY", os.environ.get("no_proxy", ""))
     direct = ",".join(part for part in (proxied, "127.0.0.1,localhost") if part)
     values = {
+        # MLflow's own patience is minutes for each call; our stages try again as well
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"),
         **QUIET,
         **PREFECT,
         # a proxy for the world outside has no way to a server of this machine

@@ -68,30 +68,16 @@ def stage(
 
         @functools.wraps(function)
         def run(context: RunContext, *args: P.args, **kwargs: P.kwargs) -> R:
-            started = time.perf_counter()
-            name = function.__name__
+            started, name = time.perf_counter(), function.__name__
             logger.info("%s started", name, extra={"stage": name, "event": "started"})
-            storage = Storage(context.storage_uri)
-            record = f"{name}/{_key(function, modules, context, args, kwargs)}"
-            handoff = _recall(storage, record, returns) if reuse and not context.force else None
-            recalled = handoff is not None
-            if handoff is None:
-                try:
-                    handoff = function(context, *args, **kwargs)
-                except RoundhouseError as error:
-                    tracking.log_evidence(context, error)
-                    raise
-                if reuse:
-                    storage.write_record(record, handoff.model_dump_json())
+            record = f"{name}/{_key(function, modules, context, args, kwargs)}" if reuse else None
+            make = functools.partial(function, context, *args, **kwargs)
+            handoff, recalled = _obtained(context, record, returns, make)
             tracking.log_handoff(context, name, handoff, recalled=recalled)
-            seconds = time.perf_counter() - started
-            tracking.log_stage_seconds(context, name, seconds)
-            event, outcome = "reused" if recalled else "finished", outcome_of(handoff)
-            extra = {"stage": name, "event": event, "seconds": seconds, "outcome": outcome}
-            logger.info("%s %s in %.1f s: %s", name, event, seconds, outcome, extra=extra)
+            _tell_end(context, name, handoff, time.perf_counter() - started, recalled=recalled)
             if recalled and TaskRunContext.get() is not None:
                 return typing.cast(R, Completed(name="Cached", data=handoff))
-            return typing.cast(R, handoff)
+            return handoff
 
         made = Stage(
             run,
@@ -107,6 +93,39 @@ def stage(
         return made
 
     return decorate
+
+
+def _obtained(
+    context: RunContext, record: str | None, returns: type[R], make: Callable[[], R]
+) -> tuple[R, bool]:
+    """The hand-off, and whether an earlier run had made it.
+
+    Args:
+        context: The run.
+        record: Name under which it is kept; None where it is made anew each time.
+        returns: Its type.
+        make: Makes it.
+    """
+    storage = Storage(context.storage_uri)
+    if record and not context.force and (earlier := _recall(storage, record, returns)):
+        return earlier, True
+    try:
+        handoff = make()
+    except RoundhouseError as error:
+        tracking.log_evidence(context, error)
+        raise
+    if record:
+        storage.write_record(record, handoff.model_dump_json())
+    return handoff, False
+
+
+def _tell_end(
+    context: RunContext, name: str, handoff: Handoff, seconds: float, *, recalled: bool
+) -> None:
+    tracking.log_stage_seconds(context, name, seconds)
+    event, outcome = "reused" if recalled else "finished", outcome_of(handoff)
+    extra = {"stage": name, "event": event, "seconds": seconds, "outcome": outcome}
+    logger.info("%s %s in %.1f s: %s", name, event, seconds, outcome, extra=extra)
 
 
 def _key(
