@@ -77,7 +77,7 @@ def stage(
             _tell_end(context, name, handoff, time.perf_counter() - started, recalled=recalled)
             if recalled and TaskRunContext.get() is not None:
                 return typing.cast(R, Completed(name="Cached", data=handoff))
-            return handoff
+            return typing.cast(R, handoff)
 
         made = Stage(
             run,
