@@ -11,10 +11,10 @@ up: .venv/ready ## Prefect's and MLflow's pages over everything that was run
 	$(BIN)/roundhouse up
 
 test: .venv/ready ## the tests, without those marked slow
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-all: .venv/ready ## all of the tests, with coverage
-	$(BIN)/pytest -m "" --cov --cov-report=term
+	$(BIN)/pytest -m "" -n 2 --dist loadfile --cov --cov-report=term
 
 check: .venv/ready ## lint, types, import contracts
 	$(BIN)/ruff check --no-cache .

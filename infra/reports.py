@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.pipelines import Pipeline, configure
+from tasks.services import service_errors
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def show_status(console: "Console", pipelines: Mapping[str, Pipeline], settings:
             _add(table, pipeline.name, "none", "", "", "never", "")
         else:
             metric = configure(pipeline, ()).gate.metric
-            _add(table, *status_of(pipeline.name, metric, settings))
+            with service_errors(settings.mlflow_uri):
+                _add(table, *status_of(pipeline.name, metric, settings))
     console.print(table)
 
 

@@ -102,7 +102,8 @@ def alone(pipeline: str, settings: Settings, console: "Console") -> Iterator[Non
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        console.print(f"Another run is at work in {settings.home_folder}; waiting for it to end.")
+        place = settings.home_folder
+        console.print(f"Another run is at work in {place}; waiting for it to end.", soft_wrap=True)
         lock.acquire()
     try:
         yield
