@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from infra import databases, environment
 from infra.embedded import EmbeddedServer
+from infra.interrupts import orderly_interrupts
 from tasks.config import PipelineConfig
 from tasks.errors import RoundhouseError
 from tasks.home import prepare_home
@@ -63,7 +64,7 @@ def run_pipeline(
     """
     started = time.perf_counter()
     prepare_home(settings)
-    with alone(config.pipeline, settings, console):
+    with orderly_interrupts(), alone(config.pipeline, settings, console):
         _run_alone(config, settings, console, started, force=force)
 
 

@@ -99,10 +99,11 @@ class Prover:
         said_before = os.fstat(self._log.fileno()).st_size
         line = self._exchange(json.dumps(question).encode() + b"\n", timeout_seconds)
         if not line:
+            last_words = self._last_words(said_before)
             self.close()
             raise ProofFailed(
                 f"The fresh process that loads {question['uri']} ended or gave no answer within "
-                f"{timeout_seconds:g} s; its last words: {self._last_words(said_before)}. Look for "
+                f"{timeout_seconds:g} s; its last words: {last_words}. Look for "
                 "a lack of memory, and run the pipeline again."
             )
         answer: dict[str, Any] = json.loads(line)
@@ -122,6 +123,7 @@ class Prover:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+        self._log.close()
 
     def _exchange(self, question: bytes, timeout_seconds: float) -> bytes:
         stdin, stdout = self._process.stdin, self._process.stdout
