@@ -61,9 +61,6 @@ class RunContext(Handoff):
         mlflow_uri: Address for tracking and registry.
         mlflow_pages: Address of the pages over the same, without credentials.
         storage_uri: Root of the content-addressed storage.
-        data_dir: Location of source files, instead of their public addresses.
-        downloads: Folder for fetched source files.
-        timeout_seconds: How long to wait for a service.
         force: Train again although nothing changed.
     """
 
@@ -73,9 +70,6 @@ class RunContext(Handoff):
     mlflow_uri: str = Field(repr=False)  # an address can hold a password
     mlflow_pages: str
     storage_uri: str
-    data_dir: str | None = Field(repr=False)  # the same
-    downloads: str
-    timeout_seconds: float
     force: bool = False
 
 

@@ -77,9 +77,6 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
         mlflow_uri=settings.mlflow_uri,
         mlflow_pages=settings.mlflow_pages,
         storage_uri=settings.storage_uri,
-        data_dir=settings.data_dir,
-        downloads=str(settings.downloads_folder),
-        timeout_seconds=settings.timeout_seconds,
         force=force,
     )
     return Plan(source=source, standing=standing, context=context)

@@ -61,9 +61,6 @@ def context(tmp_path: Path, mlflow_database: Path) -> RunContext:
         mlflow_uri=uri,
         mlflow_pages="http://127.0.0.1:5000",
         storage_uri=str(tmp_path / "storage"),
-        data_dir=None,
-        downloads=str(tmp_path / "downloads"),
-        timeout_seconds=5.0,
     )
 
 
@@ -172,6 +169,18 @@ def first_digits(roundhouse_at: Callable[..., Roundhouse], tmp_path_factory: Any
 def data_dir() -> str | None:
     """ROUNDHOUSE_DATA_DIR of the environment that pytest was started in."""
     return DATA_DIR
+
+
+@pytest.fixture(scope="session")
+def real_data(data_dir: str | None) -> Callable[[str], Path]:
+    """A folder of real data by name; the test skips where the variable names no such folder."""
+
+    def find(folder: str) -> Path:
+        if not (data_dir and Path(data_dir, folder).is_dir()):
+            pytest.skip(f"needs ROUNDHOUSE_DATA_DIR to name a folder that holds {folder}/")
+        return Path(data_dir, folder)
+
+    return find
 
 
 @pytest.fixture(scope="session")

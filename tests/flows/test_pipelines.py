@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,13 @@ WORTH = {
 FOLDERS = {"churn": "telco-churn", "mnist-cnn": "mnist"}
 
 
-def require_data(pipeline: str, data_dir: str | None) -> None:
-    """Skips where the data is neither bundled nor in the folder that the variable names."""
-    folder = FOLDERS.get(pipeline)
-    if folder and not (data_dir and Path(data_dir, folder).is_dir()):
-        pytest.skip(f"needs ROUNDHOUSE_DATA_DIR to name a folder that holds {folder}/")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("pipeline", WORTH)
 def test_a_pipeline_lands_a_champion_that_is_worth_it(
-    pipeline: str, roundhouse: Any, data_dir: str | None
+    pipeline: str, roundhouse: Any, data_dir: str | None, real_data: Callable[[str], Path]
 ) -> None:
-    require_data(pipeline, data_dir)
+    if folder := FOLDERS.get(pipeline):
+        real_data(folder)
     place = {"ROUNDHOUSE_DATA_DIR": data_dir} if data_dir else {}
     process = roundhouse.start("run", pipeline, **place)
     _, error = process.communicate(timeout=1800)

@@ -89,21 +89,14 @@ def test_breast_cancer_passes() -> None:
     assert report.failures == ()
 
 
-def mirror(name: str) -> Path:
-    folder = Path(__file__).parents[4] / "shared" / "data" / name
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not here")
-    return folder
-
-
-def test_the_whole_of_telco_passes() -> None:
-    path = mirror("telco-churn") / "Telco-Customer-Churn.csv.gz"
+def test_the_whole_of_telco_passes(real_data: Callable[[str], Path]) -> None:
+    path = real_data("telco-churn") / "Telco-Customer-Churn.csv.gz"
     frame = pd.read_csv(path, na_values=[" "], dtype={"SeniorCitizen": "str"})
     assert run_checks(frame, "telco_churn")[0].failures == ()
 
 
-def test_the_test_part_of_mnist_passes() -> None:
-    folder = mirror("mnist")
+def test_the_test_part_of_mnist_passes(real_data: Callable[[str], Path]) -> None:
+    folder = real_data("mnist")
     pixels = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
     labels = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
     frame = image_statistics(np.frombuffer(pixels, np.uint8).reshape(-1, 28, 28, 1))
