@@ -1,5 +1,7 @@
 """The training flow: real data in, a judged and registered model out."""
 
+from typing import Literal
+
 from prefect import flow
 
 from tasks.config import (
@@ -24,6 +26,7 @@ from tasks.settings import load_settings
 from tasks.summary import Summary, summarise_run
 from tasks.tracking import recorded
 from tasks.training import train_model
+from tasks.turns import as_superseded, turn
 from tasks.validation import check_data
 from tasks.verification import verify_model
 
@@ -40,6 +43,7 @@ def train(
     evaluation: EvaluationConfig = EvaluationConfig(),
     gate: GateConfig = GateConfig(),
     force: bool = False,
+    overlap: Literal["wait", "supersede"] = "wait",
 ) -> Summary:
     """Trains a pipeline's model on today's data and promotes it when it has earned it.
 
@@ -54,25 +58,30 @@ def train(
         evaluation: What the trained model is measured against.
         gate: What a model must show before it becomes the champion.
         force: Train again although nothing changed.
+        overlap: Whether to wait while another run of the pipeline is at work, or to give up.
     """
     config = PipelineConfig(
         pipeline=pipeline, ingestion=ingestion, checks=checks, split=split, model=model,
         preparation=preparation, training=training, evaluation=evaluation, gate=gate,
     )  # fmt: skip
-    plan = plan_run(config, load_settings(), force=force)
-    if plan.context is None:
-        return Summary(pipeline=pipeline, up_to_date=plan.standing.sentence)
-    with recorded(plan.context) as context:
-        snapshot = ingest_data(context, plan.source, ingestion)
-        checked = check_data(context, snapshot, checks)
-        prepared = prepare_data(context, checked, split, preparation)
-        trained = train_model(context, prepared, model, training)
-        evaluated = evaluate_model(context, prepared, trained, evaluation)
-        package = package_model(context, prepared, trained)
-        registered = register_model(context, package, prepared, evaluated, plan.standing)
-        proof = verify_model(context, registered, prepared, evaluated)
-        promotion = promote_model(context, registered, proof, prepared, evaluated, gate)
-        return summarise_run(
-            context, plan.source, checked, prepared, trained, evaluated, package, registered,
-            proof, promotion,
-        )  # fmt: skip
+    settings = load_settings()
+    with turn(pipeline, overlap, retried=settings.crashed_runs == "retry") as given_up:
+        if given_up:
+            return as_superseded(given_up, Summary(pipeline=pipeline, up_to_date=given_up))
+        plan = plan_run(config, settings, force=force)
+        if plan.context is None:
+            return Summary(pipeline=pipeline, up_to_date=plan.standing.sentence)
+        with recorded(plan.context) as context:
+            snapshot = ingest_data(context, plan.source, ingestion)
+            checked = check_data(context, snapshot, checks)
+            prepared = prepare_data(context, checked, split, preparation)
+            trained = train_model(context, prepared, model, training)
+            evaluated = evaluate_model(context, prepared, trained, evaluation)
+            package = package_model(context, prepared, trained)
+            registered = register_model(context, package, prepared, evaluated, plan.standing)
+            proof = verify_model(context, registered, prepared, evaluated)
+            promotion = promote_model(context, registered, proof, prepared, evaluated, gate)
+            return summarise_run(
+                context, plan.source, checked, prepared, trained, evaluated, package, registered,
+                proof, promotion,
+            )  # fmt: skip

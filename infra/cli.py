@@ -1,4 +1,4 @@
-"""The command line: `roundhouse run | list | status | up`."""
+"""The command line: `roundhouse run | list | status | up | deploy | doctor`."""
 
 import logging
 import os
@@ -49,9 +49,10 @@ def run(
     """Run a pipeline: check, train, evaluate, register, and promote what has earned it."""
     with _explained():
         from infra.pipelines import configure, get_pipeline, load_pipelines
+        from infra.presence import joined
         from tasks.settings import load_settings
 
-        settings = load_settings()
+        settings = joined(load_settings())
         config = configure(get_pipeline(load_pipelines(settings.pipelines), name), changes or ())
         from infra.running import run_pipeline
 
@@ -74,21 +75,57 @@ def status() -> None:
     """Show, per pipeline, the champion, its metric and age, and how the last run ended."""
     with _explained():
         from infra.pipelines import load_pipelines
+        from infra.presence import joined
         from infra.reports import show_status
         from tasks.settings import load_settings
 
-        settings = load_settings()
+        settings = joined(load_settings())
         show_status(_console(), load_pipelines(settings.pipelines), settings)
 
 
 @app.command()
-def up() -> None:
-    """Serve Prefect's and MLflow's pages over everything that was run, until Ctrl-C."""
+def up(
+    host: Annotated[
+        str | None, typer.Option("--host", help="Listen there, not on this machine alone.")
+    ] = None,
+) -> None:
+    """Serve the stack until Ctrl-C: Prefect, MLflow, a worker, and every pipeline's schedule."""
     with _explained():
-        from infra.stack import serve_pages
+        from infra.stack import serve
         from tasks.settings import load_settings
 
-        serve_pages(load_settings(), _console())
+        settings = load_settings()
+        serve(settings.model_copy(update={"host": host}) if host else settings, _console())
+
+
+@app.command()
+def deploy(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Pipelines to deploy. Default: all.")
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option("--pool", help="Work pool instead of the blocks' own.")
+    ] = None,
+) -> None:
+    """Put pipelines, their schedules, limits and automations on the Prefect server; repeatable."""
+    with _explained():
+        from infra.deployment import deploy_pipelines
+        from infra.presence import joined
+        from tasks.settings import load_settings
+
+        deploy_pipelines(joined(load_settings()), _console(), names=names or (), pool=pool)
+
+
+@app.command()
+def doctor() -> None:
+    """Look at the stack as its users and workers will; one line each: ok, or what mends it."""
+    with _explained():
+        from infra.doctor import examine
+        from infra.presence import joined
+        from tasks.settings import load_settings
+
+        if not examine(joined(load_settings()), _console()):
+            raise typer.Exit(1)
 
 
 def main() -> NoReturn:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra import access
+from tasks.remote import holds_secret
 from tasks.settings import Settings
 
 # telemetry of every part is off, whatever the parts' own defaults
@@ -12,6 +14,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
@@ -43,10 +46,38 @@ def environment(settings: Settings, prefect_api_url: str | None = None) -> dict[
     }
     if prefect_api_url is None:
         return values
-    if settings.prefect_api_url is None:
-        # the embedded server has no pages and is gone after the run; `roundhouse up` serves them
-        values["PREFECT_UI_URL"] = f"http://127.0.0.1:{settings.prefect_port}"
-    return {**values, "PREFECT_API_URL": prefect_api_url}
+    return {
+        **values,
+        "PREFECT_API_URL": prefect_api_url,
+        **_pages(settings),
+        **credentials(settings),
+        # a flow run is a process of its own, elsewhere, and must find the same places
+        "ROUNDHOUSE_HOME": str(settings.home_folder),
+        **({"ROUNDHOUSE_TRACKING_URI": settings.tracking_uri} if settings.tracking_uri else {}),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(settings.heartbeat_seconds),
+    }
+
+
+def _pages(settings: Settings) -> dict[str, str]:
+    """Where links to the Prefect pages lead; empty where Prefect itself finds out."""
+    own = access.own_address(settings, settings.prefect_port)
+    # an embedded server has no pages and is gone after the run; `roundhouse up` serves them
+    if settings.prefect_api_url in (None, f"{own}/api"):
+        return {"PREFECT_UI_URL": access.public_address(settings, settings.prefect_port)}
+    return {}
+
+
+def credentials(settings: Settings) -> dict[str, str]:
+    """What lets this process in as a client of the servers; empty where no password is set."""
+    pair = access.credentials(settings)
+    if pair is None:
+        return {}
+    # a key for Prefect's cloud, set beside it, would be sent instead by some of its clients
+    values = {"PREFECT_API_AUTH_STRING": ":".join(pair), "PREFECT_API_KEY": ""}
+    if holds_secret(settings.mlflow_uri):
+        # the address has a user of its own, which these would override
+        return values
+    return {**values, "MLFLOW_TRACKING_USERNAME": pair[0], "MLFLOW_TRACKING_PASSWORD": pair[1]}
 
 
 def apply(values: Mapping[str, str]) -> None:

@@ -4,12 +4,12 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tasks.config import PipelineConfig
+from tasks.config import PipelineConfig, StageConfig
 from tasks.datasets import get_dataset
 from tasks.errors import ConfigError
 from tasks.gate import require_known
@@ -35,25 +35,84 @@ class Pipeline:
     schedules: tuple[str, ...]
 
 
+class RunChoices(StageConfig):
+    """What is chosen for a run and is no part of what is trained; a block may set it as well.
+
+    Args:
+        force: Train although nothing changed.
+        overlap: What a run does while another of its pipeline is at work.
+    """
+
+    force: bool = False
+    overlap: Literal["wait", "supersede"] = "wait"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One deployment block as it stands in the file.
+
+    Args:
+        name: Name of the deployment.
+        content: All of it.
+        pull: Steps that fetch the code, of the block or else of the whole file.
+    """
+
+    name: str
+    content: Mapping[str, Any]
+    pull: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def entrypoint(self) -> str:
+        """The flow that it deploys."""
+        return str(self.content.get("entrypoint", ""))
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a pipeline, and not a deployment of another flow."""
+        return self.entrypoint == ENTRYPOINT
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What it says as a pipeline."""
+        return Pipeline(
+            name=self.name,
+            description=self.content.get("description", ""),
+            parameters=dict(self.content.get("parameters") or {}),
+            schedules=tuple(_schedule(s) for s in self.content.get("schedules") or ()),
+        )
+
+
 def load_pipelines(path: Path) -> dict[str, Pipeline]:
     """The training pipelines of a file, by name.
 
     Raises:
         ConfigError: There is no such file, or it is not what Prefect deploys from.
     """
+    return {name: block.pipeline for name, block in load_blocks(path).items() if block.trains}
+
+
+def load_blocks(path: Path) -> dict[str, Block]:
+    """All deployment blocks of a file, by name, those of other flows than training included.
+
+    Raises:
+        ConfigError: There is no such file, it is not what Prefect deploys from, or a name comes
+            twice.
+    """
+    blocks: dict[str, Block] = {}
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
-        blocks = content["deployments"]
-        return {
-            block["name"]: Pipeline(
-                name=block["name"],
-                description=block.get("description", ""),
-                parameters=dict(block.get("parameters") or {}),
-                schedules=tuple(_schedule(s) for s in block.get("schedules") or ()),
-            )
-            for block in blocks
-            if block.get("entrypoint") == ENTRYPOINT
-        }
+        for entry in content["deployments"]:
+            pull = entry.get("pull", content.get("pull")) or ()
+            block = Block(name=str(entry["name"]), content=dict(entry), pull=tuple(pull))
+            [_schedule(schedule) for schedule in entry.get("schedules") or ()]
+            if block.name in blocks:
+                raise ConfigError(
+                    f"The pipelines file {path} has two blocks named {block.name!r}; expected a "
+                    "name of its own for each. Rename one."
+                )
+            blocks[block.name] = block
+    except ConfigError:
+        raise
     except OSError as error:
         raise ConfigError(
             f"The pipelines file {path} cannot be read ({error.strerror}); expected a "
@@ -64,6 +123,7 @@ def load_pipelines(path: Path) -> dict[str, Pipeline]:
             f"The pipelines file {path} is not a list of deployments: {_line(error)}. Expected "
             "'deployments:' with a block per pipeline, as Prefect deploys them."
         ) from error
+    return blocks
 
 
 def get_pipeline(pipelines: Mapping[str, Pipeline], name: str) -> Pipeline:
@@ -75,7 +135,7 @@ def get_pipeline(pipelines: Mapping[str, Pipeline], name: str) -> Pipeline:
     if name in pipelines:
         return pipelines[name]
     raise ConfigError(
-        f"Unknown pipeline {name!r}.{_nearest(name, pipelines)} Known: {', '.join(pipelines)}."
+        f"Unknown pipeline {name!r}.{nearest(name, pipelines)} Known: {', '.join(pipelines)}."
     )
 
 
@@ -96,8 +156,10 @@ def configure(pipeline: Pipeline, changes: Iterable[str]) -> PipelineConfig:
     }
     for change in changes:
         _apply(tree, change)
+    choices = {key: tree.pop(key) for key in RunChoices.model_fields if key in tree}
     try:
         config = PipelineConfig.model_validate(tree)
+        RunChoices.model_validate(choices)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
     if config.pipeline != pipeline.name:
@@ -127,7 +189,7 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     if stage not in known or not _is_stage(stage):
         stages = [name for name in known if _is_stage(name)]
         raise ConfigError(
-            f"Unknown key {key.strip()!r} in --set.{_nearest(stage, stages)} "
+            f"Unknown key {key.strip()!r} in --set.{nearest(stage, stages)} "
             f"Known stages: {', '.join(stages)}."
         )
     tree.setdefault(stage, {})[field] = value
@@ -142,7 +204,7 @@ def _explain(error: ValidationError) -> str:
             stage, _, field = key.rpartition(".")
             known = list(_stage_fields(stage))
             sentences.append(
-                f"Unknown key {key!r}.{_nearest(field, known)} Known: {', '.join(known)}."
+                f"Unknown key {key!r}.{nearest(field, known)} Known: {', '.join(known)}."
             )
         elif problem["type"] == "secret":
             sentences.append(f"In {key}, {problem['msg']}.")
@@ -166,7 +228,8 @@ def _stage_fields(stage: str) -> Iterable[str]:
     )
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question that names the nearest of the known names; empty where none is near."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {found[0]!r}?" if found else ""
 

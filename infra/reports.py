@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from infra import environment
 from infra.pipelines import Pipeline, configure
 from tasks.services import service_errors
 from tasks.settings import Settings
@@ -36,7 +37,9 @@ def show_status(console: "Console", pipelines: Mapping[str, Pipeline], settings:
 
     Raises:
         ServiceError: The MLflow server does not answer.
+        ConfigError: It does not accept the password.
     """
+    environment.apply(environment.credentials(settings))
     table = _table("Pipeline", "Champion", "Metric", "Age", "Last run", "Ended")
     is_new = settings.tracking_uri is None and not (settings.home_folder / "mlflow.db").is_file()
     for pipeline in pipelines.values():

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from infra import databases, environment
+from infra import access, databases, environment
 from infra.embedded import EmbeddedServer
 from infra.interrupts import orderly_interrupts
+from infra.presence import joined
+from infra.supervision import stop_leftovers
 from tasks.config import PipelineConfig
 from tasks.errors import RoundhouseError
 from tasks.home import prepare_home
@@ -36,6 +38,8 @@ NEEDED_LATER = (
     "sklearn.linear_model",
     "matplotlib.figure",
 )
+# a stack that is started meanwhile holds the same lock, and is joined
+WAIT_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
@@ -64,8 +68,9 @@ def run_pipeline(
     """
     started = time.perf_counter()
     prepare_home(settings)
-    with orderly_interrupts(), alone(config.pipeline, settings, console):
-        _run_alone(config, settings, console, started, force=force)
+    environment.apply(environment.credentials(settings))
+    with orderly_interrupts(), alone(config.pipeline, settings, console) as found:
+        _run_alone(config, found, console, started, force=force)
 
 
 def _run_alone(
@@ -90,24 +95,35 @@ def _run_alone(
 
 
 @contextlib.contextmanager
-def alone(pipeline: str, settings: Settings, console: "Console") -> Iterator[None]:
+def alone(pipeline: str, settings: Settings, console: "Console") -> Iterator[Settings]:
     """While it lasts, no other command runs this pipeline, nor anything on the home's databases.
 
     Args:
         pipeline: Name of the pipeline.
         settings: Places and addresses; with servers of their own, other pipelines may run beside.
         console: Where it says that it waits.
+
+    Yields:
+        The settings to run with: of a stack that was started while this waited, its addresses.
     """
-    served = settings.tracking_uri and settings.prefect_api_url
-    lock = FileLock(settings.home_folder / (f"{pipeline}.lock" if served else "run.lock"))
+    said = False
+    while True:
+        settings = joined(settings)
+        served = settings.tracking_uri and settings.prefect_api_url
+        lock = FileLock(settings.home_folder / (f"{pipeline}.lock" if served else "run.lock"))
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=WAIT_SECONDS)
+            break
+        if not said:
+            place = settings.home_folder
+            console.print(
+                f"Another run is at work in {place}; waiting for it to end.", soft_wrap=True
+            )
+            said = True
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        place = settings.home_folder
-        console.print(f"Another run is at work in {place}; waiting for it to end.", soft_wrap=True)
-        lock.acquire()
-    try:
-        yield
+        if not served:
+            stop_leftovers(settings, console.print)
+        yield settings
     finally:
         lock.release()
 
@@ -136,6 +152,7 @@ def prefect_api(settings: Settings) -> Iterator[EmbeddedServer | None]:
     """While it lasts, this process knows a Prefect API: the settings' own, or an embedded one."""
     if settings.prefect_api_url:
         environment.apply(environment.environment(settings, settings.prefect_api_url))
+        access.require_prefect(settings.prefect_api_url, settings.timeout_seconds)
         yield None
         return
     server = EmbeddedServer(
@@ -155,14 +172,17 @@ def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bo
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.training import train
-    from tasks import prover
+    from tasks import prover, turns
 
     if server is not None:
         server.import_meanwhile(NEEDED_LATER)
         server.wait()
     parameters = {name: getattr(config, name) for name in type(config).model_fields}
     # a heartbeat tells a server that outlives the run; its thread would delay the end by a second
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with (
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        turns.held() if server is not None else contextlib.nullcontext(),
+    ):
         try:
             summary: Summary = train(**parameters, force=force)
             return summary

@@ -1,4 +1,4 @@
-"""The pages over everything that was run: Prefect's and MLflow's, in the foreground."""
+"""`roundhouse up`: both servers, a worker and every deployment, in the foreground until Ctrl-C."""
 
 import contextlib
 import os
@@ -7,179 +7,272 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING
 
-from infra import databases
-from infra.environment import environment
-from tasks.errors import ConfigError, ServiceError
+from filelock import FileLock, Timeout
+from rich.markup import escape
+
+from infra import access, answers, databases, worker
+from infra.presence import Stack, drop_record, find_stack, write_record
+from infra.servers import Part, mlflow_server, prefect_server
+from infra.supervision import Watched, stop_in_order, stop_leftovers
+from tasks.errors import ConfigError
 from tasks.home import prepare_home
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-HOST = "127.0.0.1"
-STARTUP_SECONDS = 120.0
+LOOK_SECONDS = 0.1
 # Ctrl-C, an ordinary kill, and a terminal that was closed
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOGS = {
+    "Prefect": "prefect-server.log",
+    "MLflow": "mlflow-server.log",
+    "Worker": "worker.log",
+    "Deployment": "deploy.log",
+}
+DEPLOY = "from infra.cli import main; import sys; sys.argv = ['roundhouse', 'deploy']; main()"
 
 
-@dataclass(frozen=True)
-class Part:
-    """One server of the stack.
-
-    Args:
-        name: What people call it.
-        command: How it is started.
-        address: Where its pages are.
-        health: Where it says that it is well.
-        setting: The variable that changes its port.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    address: str
-    health: str
-    setting: str
-
-
-def serve_pages(settings: Settings, console: "Console") -> None:
-    """Starts both servers on the home, shows their addresses, and stops them on Ctrl-C.
+def serve(settings: Settings, console: "Console") -> None:
+    """Serves the home until Ctrl-C; if it is being served already, says where and returns.
 
     Raises:
-        ConfigError: A port is taken.
-        ServiceError: A server does not start, or ends by itself.
+        ConfigError: A port is taken, or the settings name other servers, or let anybody in.
+        ServiceError: A part does not start.
     """
+    began = time.monotonic()
+    access.require_credentials(settings)
+    parts = (prefect_server(settings), mlflow_server(settings))
+    prefect, mlflow = parts
+    _require_own(settings, prefect, mlflow)
     prepare_home(settings)
-    databases.prepare_databases(settings)
-    parts = (_prefect(settings), _mlflow(settings))
-    for part, port in zip(parts, (settings.prefect_port, settings.mlflow_port), strict=True):
-        _require_free(part, port)
-    processes: dict[Part, subprocess.Popen[bytes]] = {}
-    _interrupt_at_endings()
-    try:
+    own = settings.model_copy(
+        update={"prefect_api_url": f"{prefect.address}/api", "tracking_uri": mlflow.address}
+    )
+    with _endings() as ending, _home(settings, console, ending) as is_ours:
+        if not is_ours:
+            return
+        stop_leftovers(settings, console.print)
+        databases.prepare_databases(settings)
         for part in parts:
-            processes[part] = _start(part, settings)
-        for part, process in processes.items():
-            _wait(part, process, settings)
-            console.print(f"[green]✓[/] {part.name:<8}[link={part.address}]{part.address}[/link]")
-        console.print("Ctrl-C stops both.")
-        while True:
-            time.sleep(1)
-            for part, process in processes.items():
-                _require_running(part, process, settings)
-    except KeyboardInterrupt:
-        console.print("Stopping.")
-    finally:
-        _stop(processes.values())
+            _require_free(settings, part)
+        _Serving(own, console, ending, began).serve(prefect, mlflow)
 
 
-def _prefect(settings: Settings) -> Part:
-    port = str(settings.prefect_port)
-    command = ("prefect", "server", "start", "--host", HOST, "--port", port)
-    address = f"http://{HOST}:{port}"
-    return Part(
-        name="Prefect",
-        command=(sys.executable, "-m", *command),
-        address=address,
-        health=f"{address}/api/health",
-        setting="ROUNDHOUSE_PREFECT_PORT",
-    )
+class _Ending:
+    """Whether the user wants it all to end; a flag, as a signal may come at any moment."""
+
+    asked = False
+
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
 
 
-def _mlflow(settings: Settings) -> Part:
-    port = str(settings.mlflow_port)
-    address = f"http://{HOST}:{port}"
-    command = (
-        "mlflow", "server", "--host", HOST, "--port", port, "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{settings.home_folder / 'mlflow.db'}",
-        "--artifacts-destination", str(settings.artifact_folder),
-    )  # fmt: skip
-    return Part(
-        name="MLflow",
-        command=(sys.executable, "-m", *command),
-        address=address,
-        health=f"{address}/health",
-        setting="ROUNDHOUSE_MLFLOW_PORT",
-    )
+class _Serving:
+    """The stack while it runs.
 
+    Args:
+        settings: Places, and the addresses of the servers that it serves.
+        console: Where it says how it goes.
+        ending: Whether it is to end.
+        began: When the user asked for it, by the monotonic clock.
+    """
 
-def _require_free(part: Part, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    def __init__(
+        self, settings: Settings, console: "Console", ending: _Ending, began: float
+    ) -> None:
+        self._settings = settings
+        self._console = console
+        self._ending = ending
+        self._began = began
+        self._watched: dict[str, Watched] = {}
+        self._greeted: set[str] = set()
+        self._serving = False
+
+    def serve(self, *servers: Part) -> None:
+        """Starts everything, keeps it running until it is to end, and stops it."""
         try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise ConfigError(
-                f"Port {port} is taken ({error.strerror}); the {part.name} server needs a free "
-                f"one. Stop what uses it, or set {part.setting} to another."
-            ) from error
+            self._record()
+            for server in servers:
+                self._start(server, partial(answers.server_answers, server.health))
+            self._open()
+            while self._goes_on():
+                pass
+            self._say("Stopping.")
+        finally:
+            stop_in_order(self._watched.values())
+            worker.end_flow_runs(self._settings)
+            drop_record(self._settings)
 
-
-def _start(part: Part, settings: Settings) -> subprocess.Popen[bytes]:
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with _log(part, settings).open("ab") as log:
-        return subprocess.Popen(
-            part.command,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **environment(settings), **quiet},
-            # Ctrl-C reaches us alone, and we stop the servers in order
-            start_new_session=True,
-        )
-
-
-def _wait(part: Part, process: subprocess.Popen[bytes], settings: Settings) -> None:
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while time.monotonic() < deadline:
-        _require_running(part, process, settings)
+    def _open(self) -> None:
+        """From servers that were started to a stack that is ready, or until it is to end."""
+        if not self._until(self._watched["Prefect"].has_answered):
+            return
+        deploying = self._deploy()
+        part = worker.worker_part(self._settings)
+        self._start(part, partial(answers.worker_polls, self._settings))
         try:
-            with urllib.request.urlopen(part.health, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise ServiceError(
-        f"The {part.name} server does not answer at {part.address}; expected it within "
-        f"{STARTUP_SECONDS:g} s. What it printed is in {_log(part, settings)}."
-    )
+            ready = self._until(
+                lambda: deploying.poll() is not None
+                and all(watched.has_answered() for watched in self._watched.values())
+            )
+        finally:
+            if deploying.poll() is None:
+                deploying.kill()
+                deploying.wait()
+        if ready:
+            self._show_deployed(deploying.returncode)
+            self._say(f"Ready after {self._seconds()}. Ctrl-C stops all of it.")
 
+    def _until(self, reached: Callable[[], bool]) -> bool:
+        """Goes on until something is reached; whether it was, and not the end."""
+        while goes_on := self._goes_on():
+            if reached():
+                break
+        return goes_on
 
-def _require_running(part: Part, process: subprocess.Popen[bytes], settings: Settings) -> None:
-    if process.poll() is not None:
-        raise ServiceError(
-            f"The {part.name} server ended with code {process.returncode}; expected it to stay. "
-            f"What it printed is in {_log(part, settings)}."
+    def _goes_on(self) -> bool:
+        """One look at every part; whether to go on."""
+        if self._ending.asked:
+            return False
+        started = [watched.look() for watched in self._watched.values()]
+        for name, watched in self._watched.items():
+            watched.keep_log_small()
+            if watched.has_answered() and name not in self._greeted:
+                self._greet(watched.part)
+        was_serving, self._serving = self._serving, self._greeted >= {"Prefect", "MLflow"}
+        if any(started) or self._serving != was_serving:
+            self._record()
+        time.sleep(LOOK_SECONDS)
+        return True
+
+    def _start(self, part: Part, well: Callable[[datetime], bool | None]) -> None:
+        log = self._settings.log_folder / LOGS[part.name]
+        self._watched[part.name] = Watched(part, log, well, self._say)
+        self._watched[part.name].start()
+        self._record()
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True)
+
+    def _greet(self, part: Part) -> None:
+        what = f"[link={part.address}]{part.address}[/link]"
+        if not part.address:
+            count = self._settings.runs_at_once
+            runs = "one run" if count == 1 else f"{count} runs"
+            what = f"polls the pool {self._settings.pool}, {runs} at once"
+        self._say(f"[green]✓[/] {part.name:<8}{what} [dim]({self._seconds()})[/]")
+        self._greeted.add(part.name)
+
+    def _seconds(self) -> str:
+        return f"{time.monotonic() - self._began:.1f} s"
+
+    def _record(self) -> None:
+        parts = {n: w.process for n, w in self._watched.items() if w.process is not None}
+        stack = Stack(
+            process=os.getpid(),
+            prefect=str(self._settings.prefect_api_url).removesuffix("/api"),
+            mlflow=str(self._settings.tracking_uri),
+            answers=self._serving,
         )
+        write_record(self._settings, stack, parts)
+
+    def _deploy(self) -> "subprocess.Popen[bytes]":
+        # a process of its own: what it imports would stay in memory for as long as the stack runs
+        with (self._settings.log_folder / LOGS["Deployment"]).open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", DEPLOY],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={
+                    **os.environ,
+                    **worker.client_environment(self._settings),
+                    "COLUMNS": str(self._console.width),
+                },
+                start_new_session=True,
+            )
+
+    def _show_deployed(self, code: int) -> None:
+        log = self._settings.log_folder / LOGS["Deployment"]
+        self._console.print(log.read_text(errors="replace").strip(), markup=False, soft_wrap=True)
+        if code:
+            self._say("[yellow]![/] The rest serves on. When that is mended: `roundhouse deploy`.")
 
 
-def _interrupt_at_endings() -> None:
-    for ending in ENDINGS:
+@contextlib.contextmanager
+def _endings() -> Iterator[_Ending]:
+    ending, found = _Ending(), {}
+    for number in ENDINGS:
         # a shell that starts us in the background has Ctrl-C ignored, which is not meant for us;
         # nohup has the closed terminal ignored, and means it
-        if ending != signal.SIGHUP or signal.getsignal(ending) != signal.SIG_IGN:
-            signal.signal(ending, signal.default_int_handler)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            found[number] = signal.signal(number, ending.ask)
+    try:
+        yield ending
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)
 
 
-def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """Stops the servers and whatever they started; they get ten seconds to end in order."""
-    for ending in ENDINGS:
-        # a second Ctrl-C must not leave a server behind
-        signal.signal(ending, signal.SIG_IGN)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
-        # a server that was killed leaves its workers; each has a session of its own
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+@contextlib.contextmanager
+def _home(settings: Settings, console: "Console", ending: _Ending) -> Iterator[bool]:
+    """Holds the home's lock while it lasts; not where a stack serves the home, or it is to end."""
+    lock = FileLock(settings.home_folder / "run.lock")
+    began, said = time.monotonic(), False
+    while not ending.asked:
+        if stack := find_stack(settings):
+            _show_running(stack, console)
+            break
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0)
+            break
+        if not said and time.monotonic() - began > 1:
+            place = escape(str(settings.home_folder))
+            console.print(f"A run is at work in {place}; waiting for it to end.", soft_wrap=True)
+            said = True
+        time.sleep(LOOK_SECONDS)
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
 
 
-def _log(part: Part, settings: Settings) -> Path:
-    return settings.log_folder / f"{part.name.lower()}-server.log"
+def _show_running(stack: Stack, console: "Console") -> None:
+    doing = "serves" if stack.answers else "is starting to serve"
+    console.print(f"`roundhouse up` (process {stack.process}) {doing} this home:")
+    for name, address in (("Prefect", stack.prefect), ("MLflow", stack.mlflow)):
+        console.print(f"  {name:<8}[link={address}]{address}[/link]", soft_wrap=True)
+
+
+def _require_own(settings: Settings, prefect: Part, mlflow: Part) -> None:
+    for name, given, own in (
+        ("ROUNDHOUSE_PREFECT_API_URL", settings.prefect_api_url, f"{prefect.address}/api"),
+        ("ROUNDHOUSE_TRACKING_URI", settings.tracking_uri, mlflow.address),
+    ):
+        if given and given.rstrip("/").replace("//localhost", "//127.0.0.1") != own:
+            raise ConfigError(
+                f"{name} names another server than the one at {own} that `roundhouse up` starts; "
+                "expected none, as every command would use the other. Unset it (PREFECT_API_URL "
+                "and MLFLOW_TRACKING_URI count as well), or use that server without `up`."
+            )
+
+
+def _require_free(settings: Settings, part: Part) -> None:
+    host = settings.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, part.port))
+        except OSError as error:
+            raise ConfigError(
+                f"Port {part.port} is taken ({error.strerror}); the {part.name} server needs a "
+                f"free one. Stop what uses it, or set {part.setting} to another."
+            ) from error

@@ -61,7 +61,12 @@ def steps_per_execution(rows: int, batch_size: int) -> int:
 
 def jit_compile(hardware: Hardware) -> bool | Literal["auto"]:
     """Whether XLA compiles the training step: not on a CPU, where its convolutions are slow."""
-    return False if hardware.devices[0].startswith("CPU") else "auto"
+    return "auto" if has_accelerator(hardware) else False
+
+
+def has_accelerator(hardware: Hardware) -> bool:
+    """Whether training runs on a GPU or the like, and not on the CPU alone."""
+    return not hardware.devices[0].startswith("CPU")
 
 
 @contextlib.contextmanager

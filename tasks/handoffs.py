@@ -72,6 +72,21 @@ class RunContext(Handoff):
     storage_uri: str
     force: bool = False
 
+    @property
+    def run_page(self) -> str:
+        """Where the run is found in MLflow's pages."""
+        return self._page("")
+
+    @property
+    def files_page(self) -> str:
+        """Where its files are found there: check report, pictures, lineage."""
+        return self._page("/artifacts")
+
+    def _page(self, tab: str) -> str:
+        place = f"/#/experiments/{self.experiment_id}/runs/{self.run_id}{tab}"
+        # without it, what stands beside the page is for language models
+        return f"{self.mlflow_pages}{place}?workflowType=machine_learning"
+
 
 class SourceFile(Handoff):
     """One source file as it lies on this machine; `sha256` is of the unpacked bytes."""

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import task
 
 from tasks import gate, prover, remote, tracking
+from tasks.announcements import label_flow_run
 from tasks.config import PipelineConfig
 from tasks.datasets import get_dataset
 from tasks.errors import ServiceError
@@ -54,7 +55,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     prepare_home(settings)
     gate.require_known(config.gate.metric, get_dataset(config.ingestion.dataset).problem)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
-    artifacts = None if settings.tracking_uri else settings.artifact_folder
+    artifacts = None if settings.tracking_uri else settings.artifact_root
     experiment_id = tracking.open_experiment(settings.mlflow_uri, config.pipeline, artifacts)
     try:
         source = locate_source(config, settings)
@@ -79,6 +80,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
         storage_uri=settings.storage_uri,
         force=force,
     )
+    label_flow_run(context)
     return Plan(source=source, standing=standing, context=context)
 
 

@@ -102,8 +102,10 @@ def show_summary(context: RunContext, markdown: str, rows: list[dict[str, str]])
 
 def run_links(context: RunContext) -> list[str]:
     """Where the run, its check report and its pictures are found in MLflow."""
-    place = f"{context.mlflow_pages}/#/experiments/{context.experiment_id}/runs/{context.run_id}"
-    links = [f"[MLflow run]({place})", f"[Check report and pictures]({place}/artifacts)"]
+    links = [
+        f"[MLflow run]({context.run_page})",
+        f"[Check report and pictures]({context.files_page})",
+    ]
     if not context.mlflow_uri.startswith("http"):
         links.append("These pages are there while `roundhouse up` serves them")
     return links

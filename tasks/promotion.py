@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks import gate, prover
+from tasks import announcements, gate, prover
+from tasks.cards import judged_card
 from tasks.config import GateConfig
 from tasks.errors import ConfigError, DataError, ProofFailed, ServiceError
 from tasks.handoffs import PreparedData, RunContext
@@ -182,6 +183,7 @@ def promote_model(
         )
         _move(registry, version, before, verdict)
     logger.info("%s v%d: %s", registry.name, version, verdict.reason)
+    announcements.announce_verdict(context, version, verdict, config.metric, evaluation.metrics)
     return Promotion(
         verdict=verdict,
         version=version,
@@ -200,6 +202,7 @@ def _unmoved(registry: Registry, version: int) -> Promotion:
         if written
         else Verdict(promoted=True, rules=(), reason="it is the champion already")
     )
+    _describe(registry, version, verdict)
     return Promotion(
         verdict=verdict,
         version=version,
@@ -227,4 +230,13 @@ def _move(registry: Registry, version: int, before: int | None, verdict: Verdict
         if before is not None:
             registry.move(PREVIOUS, before)
         registry.move(CHAMPION, version)
+    _describe(registry, version, verdict)
     registry.tag(version, {JUDGED_AGAINST: str(before or "")})
+
+
+def _describe(registry: Registry, version: int, verdict: Verdict) -> None:
+    """Puts the verdict on the version's page, where it is not there already."""
+    card = registry.version(version).description or ""
+    judged = judged_card(card, verdict)
+    if judged != card:
+        registry.describe(version, judged)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.cards import model_card, version_card
 from tasks.freshness import Standing
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import Evaluation, Package, RegisteredModel
@@ -50,16 +51,6 @@ def version_tags(
     }
 
 
-def describe(prepared: PreparedData, evaluation: Evaluation) -> str:
-    """What a version was trained on and how it did, in two sentences."""
-    snapshot = prepared.snapshot
-    figures = ", ".join(f"{name} {value:.4f}" for name, value in evaluation.metrics.items())
-    return (
-        f"Trained on {prepared.train.count:,} of {snapshot.rows:,} rows of {snapshot.dataset} "
-        f"(snapshot {snapshot.file.sha256[:12]}). On {evaluation.rows:,} test rows: {figures}."
-    )
-
-
 @stage(code=("tasks.registry",), reuse=False)
 def register_model(
     context: RunContext,
@@ -79,7 +70,9 @@ def register_model(
         if number is None:
             model = _log_package(context, registry, package)
             _log_metrics(context, registry, model, evaluation)
-            number = _create_version(context, registry, model, tags, describe(prepared, evaluation))
+            card = version_card(context, prepared, evaluation)
+            _describe_model(registry, prepared.snapshot.dataset)
+            number = _create_version(context, registry, model, tags, card)
     return RegisteredModel(
         name=registry.name,
         version=number,
@@ -134,32 +127,39 @@ def _log_metrics(
     registry.client.log_batch(context.run_id, metrics=points)
 
 
+def _describe_model(registry: Registry, dataset: str) -> None:
+    """Makes the registered model if there is none; what people wrote about one that is there stays.
+
+    Args:
+        registry: Knows its name.
+        dataset: What it is trained on.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        registry.client.create_registered_model(
+            registry.name, description=model_card(registry.name, dataset)
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
 def _create_version(
     context: RunContext,
     registry: Registry,
     model: "LoggedModel",
     tags: dict[str, str],
-    description: str,
+    card: str,
 ) -> int:
-    from mlflow.exceptions import MlflowException
-
     client = registry.client
-    try:
-        client.create_registered_model(
-            registry.name,
-            description=f"Models of the pipeline {registry.name}, made by Roundhouse. The alias "
-            "champion is in service; challenger is the newest that was judged.",
-        )
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
     # by its place: a source models:/<id> is looked up at MLflow's global tracking address
     version = client.create_model_version(
         registry.name,
         source=model.artifact_location,
         run_id=context.run_id,
         tags=tags,
-        description=description,
+        description=card,
         model_id=model.model_id,
     )
     link = [{"name": registry.name, "version": int(version.version)}]

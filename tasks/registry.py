@@ -90,6 +90,11 @@ class Registry:
             for key, value in tags.items():
                 self.client.set_model_version_tag(self.name, str(number), key, value)
 
+    def describe(self, number: int, text: str) -> None:
+        """Replaces what the page of a version says."""
+        with service_errors(self._uri):
+            self.client.update_model_version(self.name, str(number), text)
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """While it lasts, no other process on this machine registers or promotes in this registry.

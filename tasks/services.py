@@ -8,6 +8,8 @@ from tasks.remote import said_by_system, scrubbed, shown
 
 # what MLflow calls a database that is locked or gone, and a server that is down or overrun
 AWAY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED")
+# what it calls a password that is wrong or missing, and a name that it does not answer to
+REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 BUSY, SERVER_ERROR = 429, 500
 REASON_SHOWN = 200
 
@@ -23,7 +25,7 @@ def service_errors(uri: str) -> Iterator[None]:
 
     Raises:
         ServiceError: MLflow does not answer, or broke off.
-        ConfigError: It refuses, in words that hold the address's password.
+        ConfigError: It does not let us in, or refuses in words that hold the address's password.
     """
     try:
         yield
@@ -37,12 +39,27 @@ def service_errors(uri: str) -> Iterator[None]:
                 "was when the run began. See whether it still runs and whether "
                 "ROUNDHOUSE_TRACKING_URI is right, and run again: what is done is not done twice."
             ) from None
+        if getattr(error, "error_code", None) in REFUSED:
+            raise _no_entry(uri, error) from None
         if scrubbed(str(error)) == str(error):
             raise
         raise ConfigError(
             f"MLflow at {shown(uri)} refuses ({_first_line(error)}); expected it to accept what a "
             "run logs. Correct ROUNDHOUSE_TRACKING_URI."
         ) from None
+
+
+def _no_entry(uri: str, error: Exception) -> ConfigError:
+    """Why a server that is there does not let us in, and what lets us."""
+    if "Host header" in str(error):
+        return ConfigError(
+            f"The MLflow server at {shown(uri)} does not answer to that name; expected one of "
+            "those that it was started with. Start it with the name in ROUNDHOUSE_ALLOWED_HOSTS."
+        )
+    return ConfigError(
+        f"The MLflow server at {shown(uri)} does not let us in; expected its user and password. "
+        "Set ROUNDHOUSE_USER and ROUNDHOUSE_PASSWORD to those with which it was started."
+    )
 
 
 def _is_silence(error: Exception) -> bool:

@@ -1,8 +1,9 @@
 """Places and addresses, from ROUNDHOUSE_* variables; read once, at the edge."""
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -56,6 +57,79 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(
         default=5000, ge=1, le=65535, description="Port of the MLflow pages of `roundhouse up`."
     )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address on which `roundhouse up` listens; any other than this machine's own "
+        "needs a password.",
+    )
+    user: str = Field(
+        default="admin",
+        pattern=r"^[^:\s]+$",
+        description="User of both servers, where there is a password.",
+    )
+    password: SecretStr | None = Field(
+        default=None,
+        min_length=12,
+        description="Password of both servers, of 12 characters or more. Default: none is asked "
+        "for, and nobody but this machine is let in.",
+    )
+    password_file: Path | None = Field(
+        default=None, description="A file that holds the password, instead."
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Names under which others reach the servers, such as models.example.org, with "
+        "commas between; for MLflow's host check and the browsers' origins.",
+    )
+    prefect_database: SecretStr | None = Field(
+        default=None,
+        description="Database of the Prefect server of `roundhouse up`, as "
+        "postgresql://user:password@host/name. Default: SQLite in the home.",
+    )
+    mlflow_database: SecretStr | None = Field(
+        default=None,
+        description="Database of the MLflow server of `roundhouse up`, in the same form.",
+    )
+    redis: SecretStr | None = Field(
+        default=None,
+        description="Redis for several Prefect server processes on one database, as "
+        "redis://host:6379/0.",
+    )
+    artifacts: str | None = Field(
+        default=None,
+        description="Where MLflow keeps artefacts, as a folder or an address such as "
+        "s3://bucket/prefix. Default: artifacts/ in the home.",
+    )
+    pool: str = Field(
+        default="local",
+        pattern=r"^[^/%&><]+$",
+        description="Work pool of the worker of `roundhouse up`.",
+    )
+    runs_at_once: int = Field(
+        default=2, ge=1, description="Runs at once of the worker of `roundhouse up`."
+    )
+    gpu_runs: int = Field(
+        default=1, ge=1, description="Trainings at once on GPUs, over all workers."
+    )
+    crashed_runs: Literal["retry", "leave"] = Field(
+        default="retry",
+        description="Whether a run whose process died goes on from where it stopped, or is left "
+        "as crashed.",
+    )
+    heartbeat_seconds: int = Field(
+        default=60,
+        ge=30,
+        description="Seconds between two signs of life of a run; after three without one it is "
+        "marked as crashed.",
+    )
+    notify: SecretStr | None = Field(
+        default=None,
+        description="Address that is told of failed runs, failed checks, new champions and lost "
+        "gates: a webhook of Slack or Teams, mailto://, or any other https address.",
+    )
+    keep_days: int = Field(
+        default=90, ge=1, description="Days after which ended runs leave Prefect; MLflow keeps all."
+    )
     pipelines: Path = Field(
         default=PROJECT_FOLDER / "infra" / "prefect.yaml",
         description="The file whose deployment blocks are the pipelines.",
@@ -67,7 +141,7 @@ class Settings(BaseSettings):
         "not answer.",
     )
 
-    @field_validator("storage")
+    @field_validator("storage", "artifacts")
     @classmethod
     def _holds_no_secret(cls, storage: str | None) -> str | None:
         if storage and holds_secret(storage):
@@ -110,8 +184,17 @@ class Settings(BaseSettings):
 
     @property
     def artifact_folder(self) -> Path:
-        """Where MLflow keeps artefacts when the database is the home's own."""
+        """The folder for artefacts that is used when nothing else is said."""
         return self.home_folder / "artifacts"
+
+    @property
+    def artifact_root(self) -> str:
+        """Where MLflow keeps artefacts: the setting, or the home's own folder."""
+        if self.artifacts is None:
+            return str(self.artifact_folder)
+        if "://" in self.artifacts:
+            return self.artifacts
+        return str(Path(self.artifacts).expanduser().absolute())
 
     @property
     def downloads_folder(self) -> Path:
@@ -139,6 +222,11 @@ def load_settings() -> Settings:
         )
         if problem["type"] == "secret":
             raise ConfigError(f"In {name}, {problem['msg']}.") from None
+        field = Settings.model_fields.get(str(problem["loc"][0]))
+        if field is not None and "SecretStr" in str(field.annotation):
+            raise ConfigError(
+                f"What {name} holds will not do: {problem['msg'].lower()}. Correct or unset it."
+            ) from None
         raise ConfigError(
             f"Received {name}={problem['input']!r}; {problem['msg'].lower()}. Correct or unset it."
         ) from error

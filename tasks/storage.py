@@ -67,7 +67,9 @@ class Storage:
             ServiceError: The storage does not answer.
         """
         stored = self.own(stored)
-        copy = None if self.is_local else private_folder() / stored.sha256
+        # Keras tells a file's kind by its suffix, of which the digest has none
+        name = stored.uri.rpartition("/")[2]
+        copy = None if self.is_local else private_folder() / name
         if copy is not None and copy.is_file() and file_sha256(copy) == stored.sha256:
             return copy
         if not self.has(stored):

@@ -18,12 +18,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from tasks.errors import RoundhouseError, ServiceError
 from tasks.evidence import dataset_of, evidence_of
 from tasks.handoffs import Handoff, RunContext, StoredFile
+from tasks.monitor import load_logged
 from tasks.remote import scrubbed, shown
 from tasks.services import service_errors
 from tasks.storage import Storage
@@ -79,19 +80,20 @@ def this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def open_experiment(uri: str, name: str, artifacts: Path | None) -> str:
+def open_experiment(uri: str, name: str, artifacts: str | None) -> str:
     """The id of the experiment with a name, made if there is none.
 
     Args:
         uri: Address of the tracking store.
         name: Name of the pipeline.
-        artifacts: Folder for the artefacts of a new experiment; None lets the server decide.
+        artifacts: Folder or address to which a new one adds its name; None: the server decides.
     """
     with _service(uri) as service:
         found = service.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    location = artifacts.joinpath(name).as_uri() if artifacts else None
+    location = f"{artifacts.rstrip('/')}/{name}" if artifacts else None
+    location = Path(location).as_uri() if location and "://" not in location else location
     # without the kind, MLflow's pages open on those for language models
     kind = {"mlflow.experimentKind": "custom_model_development"}
     with _service(uri) as service:
@@ -134,14 +136,12 @@ def open_run(
 @contextlib.contextmanager
 def recorded(context: RunContext) -> Iterator[RunContext]:
     """While it lasts, the machine's load is logged; at its end, the run says how it went."""
-    monitor = _system_monitor(context)
     try:
-        yield context
+        with load_logged(context):
+            yield context
     except BaseException as error:
-        _finish_monitor(monitor)
         fail_run(context.mlflow_uri, context.run_id, error)
         raise
-    _finish_monitor(monitor)
     with _service(context.mlflow_uri) as service:
         service.set_terminated(context.run_id, "FINISHED")
 
@@ -269,32 +269,3 @@ def is_alive(process: str) -> bool:
     import psutil
 
     return psutil.pid_exists(int(number)) and int(number) != os.getpid()
-
-
-def _system_monitor(context: RunContext) -> Any:
-    """A monitor at work; None where it cannot be, as its figures are not worth a run."""
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    # its errors quote the address in full, and are no errors of the run
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
-    try:
-        monitor = SystemMetricsMonitor(
-            context.run_id, resume_logging=True, tracking_uri=context.mlflow_uri
-        )
-        monitor.start()
-    except Exception as error:
-        logger.warning("The machine's load is not logged: %s", scrubbed(str(error)))
-        return None
-    return monitor
-
-
-def _finish_monitor(monitor: Any) -> None:
-    """Ends the monitor with one last sample, so that a run of seconds has one as well."""
-    if monitor is None:
-        return
-    try:
-        monitor.collect_metrics()
-        monitor.publish_metrics(monitor.aggregate_metrics())
-    except Exception as error:
-        logger.warning("The machine's last load is not logged: %s", scrubbed(str(error)))
-    monitor.finish()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks import devices
+from tasks import devices, turns
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import TrainingDiverged
 from tasks.fingerprints import code_digest, environment_digest, values_digest
@@ -158,6 +158,7 @@ def train_model(
         prepared, model, training, code_digest((__name__, *CODE)), environment_digest()
     )
     with (
+        turns.gpu_turn(wanted=devices.has_accelerator(hardware)),
         _checkpoint(storage, f"checkpoints/{key}.npz", anew=context.force) as checkpoint,
         devices.repeatable(training.seed, deterministic=training.deterministic),
         storage.workspace() as folder,

@@ -9,6 +9,7 @@ from data_checks.checks import Strictness, UnknownNameError
 from data_checks.profile import image_statistics
 from data_checks.report import CheckReport
 from data_checks.runner import run_checks
+from tasks import announcements
 from tasks.config import CheckConfig
 from tasks.errors import ConfigError, DataCheckFailed
 from tasks.handoffs import CheckedData, RunContext, Snapshot
@@ -84,6 +85,7 @@ def check_data(context: RunContext, snapshot: Snapshot, config: CheckConfig) -> 
     for warning in report.warnings:
         logger.warning("%s [%s]", warning.sentence, warning.check)
     if report.errors:
+        announcements.announce_failed_checks(context, report.summary())
         raise DataCheckFailed(
             f"{report.summary()}\nMend the data; or, if it is as it should be, change checks.* of "
             "the pipeline, or name the checks in checks.warn_only to be warned only.",

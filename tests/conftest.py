@@ -1,10 +1,15 @@
 """What all tests share: a clean environment, a run to work in, and the real command."""
 
+import json
 import logging
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +20,7 @@ import pytest
 from tasks.handoffs import RunContext
 
 CLEANED = ("ROUNDHOUSE_", "MLFLOW_", "PREFECT_")
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # read before the environment is cleaned: where the slow tests find the whole of the data
 DATA_DIR = os.environ.get("ROUNDHOUSE_DATA_DIR")
 QUIET = {
@@ -52,7 +58,7 @@ def context(tmp_path: Path, mlflow_database: Path) -> RunContext:
 
     shutil.copyfile(mlflow_database, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    experiment_id = tracking.open_experiment(uri, "trial", tmp_path / "artifacts")
+    experiment_id = tracking.open_experiment(uri, "trial", str(tmp_path / "artifacts"))
     run_id = tracking.client(uri).create_run(experiment_id, run_name="trial").info.run_id
     return RunContext(
         pipeline="trial",
@@ -77,12 +83,16 @@ class Roundhouse:
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(
-        self, *arguments: str, wrapper: Sequence[str] = (), **variables: str
+        self,
+        *arguments: str,
+        wrapper: Sequence[str] = (),
+        stdout: Any = subprocess.PIPE,
+        **variables: str,
     ) -> "subprocess.Popen[str]":
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(CLEANED)}
         return subprocess.Popen(
             [*wrapper, Path(sys.executable).with_name("roundhouse"), *arguments],
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.home.parent,
@@ -125,6 +135,96 @@ class Roundhouse:
             for model in self.client.search_registered_models()
             for version in self.client.search_model_versions(f"name = '{model.name}'")
         ]
+
+
+class Stack:
+    """`roundhouse up` on free ports, once all of it is ready.
+
+    Args:
+        command: The command on its home.
+        variables: Further settings of the stack.
+    """
+
+    def __init__(self, command: Roundhouse, **variables: str) -> None:
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            other.bind(("127.0.0.1", 0))
+            ports = [str(found.getsockname()[1]) for found in (one, other)]
+        self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in ports)
+        self.command = command
+        command.environment |= {
+            "ROUNDHOUSE_PREFECT_PORT": ports[0],
+            "ROUNDHOUSE_MLFLOW_PORT": ports[1],
+            **variables,
+        }
+        self.process = command.start("up")
+        self.shown = ""
+        while "Ready after" not in self.shown:
+            line = self.process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"{self.shown}\n{self.process.communicate()[1]}")
+            self.shown += line
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """What Prefect's API answers; a POST where there is a body or the path ends so."""
+        data = None if not body and not path.endswith("filter") else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.prefect}/api/{path}", data, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def deployment(self, name: str, flow: str = "train") -> Any:
+        return self.ask(f"deployments/name/{flow}/{name}")
+
+    def trigger(self, name: str, **parameters: Any) -> str:
+        """The id of a new run of a pipeline, asked for as the pages do."""
+        place = f"deployments/{self.deployment(name)['id']}/create_flow_run"
+        return str(self.ask(place, state={"type": "SCHEDULED"}, parameters=parameters)["id"])
+
+    def run(self, number: str) -> Any:
+        return self.ask(f"flow_runs/{number}")
+
+    def runs(self) -> list[Any]:
+        """The runs that began or were asked for by hand."""
+        found = self.ask("flow_runs/filter", sort="START_TIME_DESC")
+        return [run for run in found if not run["auto_scheduled"]]
+
+    def ended(self, number: str, seconds: float = 180) -> Any:
+        """A run once it has come to its end."""
+        deadline = time.monotonic() + seconds
+        while (found := self.run(number))["state_type"] not in ENDED:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{found['name']} is {found['state']} after {seconds:g} s")
+            time.sleep(0.3)
+        return found
+
+    def stop(self) -> str:
+        """Ends it as Ctrl-C does; what it showed since it was ready."""
+        self.process.send_signal(signal.SIGINT)
+        out, error = self.process.communicate(timeout=90)
+        return str(out + error)
+
+
+@pytest.fixture(scope="session")
+def stack_at() -> Iterator[Callable[..., Stack]]:
+    """Starts the stack on a home: (home, **variables) -> Stack; all are stopped in the end."""
+    started: list[Stack] = []
+
+    def start(home: Path, **variables: str) -> Stack:
+        started.append(Stack(Roundhouse(home), **variables))
+        return started[-1]
+
+    yield start
+    for stack in started:
+        if stack.process.poll() is None:
+            stack.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(stack_at: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """A stack on a fresh home, for all tests that need none of their own."""
+    return stack_at(tmp_path_factory.mktemp("stack") / "home")
 
 
 @pytest.fixture(scope="session")

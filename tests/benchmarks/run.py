@@ -1,108 +1,22 @@
 """What `make bench` runs: ratios against plain scripts, A B A B in one run, with peak memory.
 
 Memory is that of all processes of a command together, sampled; pages they share count for each.
-Usage: run.py [--rounds 3] [--only digits,help,mnist]
+Usage: run.py [--rounds 3] [--only digits,help,mnist,stack]
 """
 
 import argparse
-import contextlib
 import json
 import os
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+from measuring import HERE, ROUNDHOUSE, Measure, measure, pairs, report
+from served import bench_stack
 
 from infra.databases import templates_folder
-
-HERE = Path(__file__).parent
-ROUNDHOUSE = str(Path(sys.executable).with_name("roundhouse"))
-SECONDS_BETWEEN_SAMPLES = 0.2
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One run of a command as a whole: seconds, and the peak memory of all of its processes."""
-
-    seconds: float
-    mebibytes: float
-    output: str
-
-
-def measure(command: Sequence[str], **variables: str) -> Measure:
-    """Runs a command to its end.
-
-    Raises:
-        RuntimeError: It failed; its output is in the message.
-    """
-    # bytecode that may not be written makes whoever comes first pay for all
-    ours = ("ROUNDHOUSE_", "MLFLOW_", "PREFECT_", "PYTHONDONTWRITEBYTECODE")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)} | variables
-    data = {k: v for k, v in os.environ.items() if k == "ROUNDHOUSE_DATA_DIR"}
-    started = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment | data)
-        samples, ended = [0.0], threading.Event()
-
-        def sample() -> None:
-            while not ended.wait(SECONDS_BETWEEN_SAMPLES):
-                samples.append(memory(process.pid))
-
-        sampler = threading.Thread(target=sample)
-        sampler.start()
-        status = process.wait()
-        seconds = time.perf_counter() - started
-        ended.set()
-        sampler.join()
-        output.seek(0)
-        said = output.read().decode(errors="replace")
-    if status:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{said[-3000:]}")
-    return Measure(seconds, max(samples), said)
-
-
-def memory(process_id: int) -> float:
-    """Mebibytes of a process and all below it."""
-    total = 0
-    with contextlib.suppress(psutil.Error):
-        parent = psutil.Process(process_id)
-        for process in (parent, *parent.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_info().rss
-    return total / 2**20
-
-
-def pairs(
-    rounds: int, first: Callable[[Path], Measure], second: Callable[[Path], Measure]
-) -> tuple[list[Measure], list[Measure]]:
-    """Runs two things in turn, each time in a fresh folder."""
-    firsts, seconds = [], []
-    for _ in range(rounds):
-        for run, found in ((first, firsts), (second, seconds)):
-            with tempfile.TemporaryDirectory() as folder:
-                found.append(run(Path(folder)))
-    return firsts, seconds
-
-
-def report(name: str, ours: list[Measure], theirs: list[Measure], goal: str) -> None:
-    """Prints the ratio pair by pair, and the medians that it comes from."""
-    ratios = [a.seconds / b.seconds for a, b in zip(ours, theirs, strict=True)]
-    a, b = (statistics.median(m.seconds for m in side) for side in (ours, theirs))
-    peaks = [max(m.mebibytes for m in side) for side in (ours, theirs)]
-    print(
-        f"{name:<44} {statistics.median(ratios):5.2f}  ({min(ratios):.2f} to {max(ratios):.2f})  "
-        f"goal {goal:<6} {a:6.2f} s / {b:6.2f} s   {peaks[0]:5.0f} / {peaks[1]:5.0f} MiB",
-        flush=True,
-    )
 
 
 def bench_digits(rounds: int) -> None:
@@ -158,7 +72,12 @@ def bench_mnist(rounds: int) -> None:
     )
 
 
-BENCHMARKS = {"digits": bench_digits, "help": bench_help, "mnist": bench_mnist}
+BENCHMARKS = {
+    "digits": bench_digits,
+    "help": bench_help,
+    "mnist": bench_mnist,
+    "stack": bench_stack,
+}
 
 
 def main() -> None:

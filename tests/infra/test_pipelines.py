@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.pipelines import configure, get_pipeline, load_pipelines
+from infra.pipelines import Pipeline, configure, get_pipeline, load_blocks, load_pipelines
 from tasks.errors import ConfigError
 from tasks.settings import Settings
 
@@ -104,3 +104,28 @@ def test_a_block_without_parameters_says_what_it_lacks(tmp_path: Path) -> None:
 def test_names_are_known_before_anything_starts(change: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         configure(PIPELINES["digits"], [change])
+
+
+def test_a_block_may_choose_how_its_runs_start() -> None:
+    digits = PIPELINES["digits"]
+    chosen = Pipeline(
+        digits.name, "", {**digits.parameters, "force": True, "overlap": "supersede"}, ()
+    )
+    assert configure(chosen, ()) == configure(digits, ())
+    wrong = Pipeline(digits.name, "", {**digits.parameters, "overlap": "both"}, ())
+    with pytest.raises(ConfigError, match="Received overlap='both'; input should be 'wait' or"):
+        configure(wrong, ())
+
+
+def test_a_block_of_another_flow_is_no_pipeline(tmp_path: Path) -> None:
+    path = tmp_path / "prefect.yaml"
+    path.write_text("deployments:\n- {name: other, entrypoint: flows.other.do, pull: [{x: {}}]}\n")
+    assert load_pipelines(path) == {}
+    assert load_blocks(path)["other"].pull == ({"x": {}},)
+
+
+def test_a_name_that_comes_twice_is_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "prefect.yaml"
+    path.write_text("deployments:\n- {name: x, entrypoint: a.b}\n- {name: x, entrypoint: a.b}\n")
+    with pytest.raises(ConfigError, match="two blocks named 'x'"):
+        load_blocks(path)

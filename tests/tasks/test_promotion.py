@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tasks import tracking
+from tasks.cards import NOT_JUDGED
 from tasks.config import GateConfig
 from tasks.errors import ConfigError, ServiceError
 from tasks.judgement import Proof
@@ -52,6 +53,47 @@ def test_promoting_twice_moves_nothing_and_says_the_same(prepare_table, release,
     assert second.verdict == first.verdict
     assert (second.champion_before, second.champion) == (1, 1)
     assert aliases() == {"challenger": 1, "champion": 1}
+
+
+def test_the_page_of_a_judged_version_says_how_it_was_judged(
+    context, prepare_table, release, promote
+):
+    prepared = prepare_table()
+    first = promote(release(prepared))
+    worse = promote(release(prepared, skill=-1.0, fingerprint="b"), beat_baseline=False)
+    client = tracking.client(context.mlflow_uri)
+    for number, promotion in enumerate((first, worse), start=1):
+        page = client.get_model_version("trial", str(number)).description
+        assert promotion.verdict.reason.partition(";")[0] in page.partition("\n")[0]
+        assert "rows of **customers**" in page
+        assert NOT_JUDGED not in page
+    assert page.startswith("Not promoted: accuracy ")
+    assert "- ✗ is not worse than the champion before: " in page
+    good = client.get_model_version("trial", "1").description
+    assert good.startswith("Promoted: accuracy ")
+    assert "- ✓ beats the simplest baseline: " in good
+
+
+def test_a_page_that_was_not_completed_is_so_by_the_next_judgement(
+    context, prepare_table, release, promote, monkeypatch
+):
+    made, describe = release(prepare_table()), Registry.describe
+    monkeypatch.setattr(Registry, "describe", _break_off)
+    with pytest.raises(ServiceError):
+        promote(made)
+    monkeypatch.setattr(Registry, "describe", describe)
+    version = Registry(context).version
+    assert NOT_JUDGED in version(1).description
+    promote(made)
+    page = version(1).description
+    assert NOT_JUDGED not in page
+    assert "there is no champion yet" in page
+    promote(made)
+    assert version(1).description == page
+
+
+def _break_off(*arguments):
+    raise ServiceError("The registry is away.")
 
 
 def test_a_promotion_that_breaks_off_is_made_up_for(

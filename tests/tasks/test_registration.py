@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tasks import tracking
+from tasks import cards, tracking
 from tasks.registration import register_model
 
 
@@ -11,11 +11,40 @@ def test_a_version_says_what_it_was_trained_on_and_how_it_did(context, prepare_t
     version = tracking.client(context.mlflow_uri).get_model_version("trial", "1")
     assert made.registered.uri == "models:/trial/1"
     assert version.run_id == context.run_id
-    assert "rows of customers" in version.description
     assert version.tags["roundhouse.fingerprint"] == "a" * 64
     assert version.tags["roundhouse.source_digest"] == "s"
     assert json.loads(version.tags["roundhouse.split"]) == made.prepared.split
     assert json.loads(version.tags["roundhouse.metrics"]) == made.evaluation.metrics
+
+
+def test_the_page_of_a_version_says_what_it_was_trained_on_and_by_which_run(
+    context, prepare_table, release
+):
+    made = release(prepare_table())
+    page = tracking.client(context.mlflow_uri).get_model_version("trial", "1").description
+    assert f"of 400 rows of **customers**; {made.prepared.validation.count} decided" in page
+    assert made.prepared.snapshot.file.sha256 in page
+    assert f"/runs/{context.run_id}?" in page
+    assert f"| accuracy | {made.evaluation.metrics['accuracy']:.4f} |" in page.replace(
+        cards.GAP, ""
+    )
+    assert "| Metric | this model | majority |" in page.replace(cards.GAP, "")
+    assert page.startswith(cards.NOT_JUDGED)
+
+
+def test_the_page_of_the_model_says_how_to_load_it(context, prepare_table, release):
+    release(prepare_table())
+    page = tracking.client(context.mlflow_uri).get_registered_model("trial").description
+    assert "the dataset **customers**" in page
+    assert 'mlflow.pyfunc.load_model("models:/trial@champion")' in page
+
+
+def test_what_people_wrote_about_a_model_stays(context, prepare_table, release):
+    prepared, client = prepare_table(), tracking.client(context.mlflow_uri)
+    release(prepared)
+    client.update_registered_model("trial", "Ask Ada before you use it.")
+    release(prepared, skill=0.5)
+    assert client.get_registered_model("trial").description == "Ask Ada before you use it."
 
 
 def test_registering_the_same_package_twice_makes_one_version(context, prepare_table, release):

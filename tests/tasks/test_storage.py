@@ -76,6 +76,12 @@ def test_a_changed_copy_of_a_remote_file_is_fetched_again(tmp_path: Path) -> Non
     assert storage.path(stored).read_bytes() == tmp_path.name.encode()
 
 
+def test_a_copy_of_a_remote_file_keeps_its_kind(tmp_path: Path) -> None:
+    """Keras loads by suffix alone."""
+    stored = Storage(f"memory://{tmp_path.name}").put_bytes(b"a network", ".keras")
+    assert Storage(f"memory://{tmp_path.name}").path(stored).suffix == ".keras"
+
+
 def test_a_remote_file_that_is_gone_is_refused(tmp_path: Path) -> None:
     storage = Storage(f"memory://{tmp_path.name}")
     stored = storage.put_bytes(b"engine that is gone")

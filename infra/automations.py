@@ -1,0 +1,219 @@
+"""The automations that a stack has: crashed runs are found and go on, and people are told."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from infra import notifications
+from tasks import announcements
+from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.events.schemas.automations import AutomationCore
+
+TAG = "roundhouse"
+PREFIX = "roundhouse: "
+FLOW_RUN = "prefect.flow-run"
+MISSED_HEARTBEATS = 3
+# a failure that has its own message; Prefect puts the exception's name into the state's
+FAILED_CHECKS = "*DataCheckFailed:*"
+ENCOUNTERED = "Flow run encountered an exception: "
+OURS = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
+
+
+def apply_automations(client: "SyncPrefectClient", settings: Settings) -> list[str]:
+    """Puts the automations on the server that are missing or have changed; repeatable.
+
+    One that is switched off in the pages stays off; those of other names are left alone.
+
+    Args:
+        client: A client for the Prefect API that this process uses.
+        settings: Places and addresses.
+
+    Returns:
+        A sentence per automation that was created, changed or removed.
+
+    Raises:
+        ConfigError: The address to notify is none that anything could be sent to.
+    """
+    block, sentences = notifications.apply_block(client, settings)
+    existing = {
+        automation.name: automation
+        for automation in client.read_automations(limit=200)
+        if automation.name.startswith(PREFIX)
+    }
+    wanted = {automation.name: automation for automation in _wanted(settings, block)}
+    for name, automation in wanted.items():
+        found = existing.get(name)
+        if found is None:
+            client.create_automation(automation)
+            sentences.append(f"created the automation {name!r}")
+        elif _definition(found) != _definition(automation):
+            client.update_automation(
+                found.id, automation.model_copy(update={"enabled": found.enabled})
+            )
+            sentences.append(f"changed the automation {name!r}")
+    for name in existing.keys() - wanted.keys():
+        client.delete_automation(existing[name].id)
+        sentences.append(f"removed the automation {name!r}")
+    return sentences
+
+
+def automation_names(settings: Settings) -> tuple[str, ...]:
+    """Names of the automations that a stack with these settings has."""
+    block = UUID(int=0) if settings.notify else None
+    return tuple(automation.name for automation in _wanted(settings, block))
+
+
+def _definition(automation: "AutomationCore") -> dict[str, Any]:
+    """What an automation does, whether or not it is switched on."""
+    from prefect.events.schemas.automations import AutomationCore
+
+    content = AutomationCore.model_validate(automation.model_dump(exclude={"id", "enabled"}))
+    plain = content.model_dump(mode="json", exclude={"enabled"})
+    # sets come in any order
+    for name in ("after", "expect", "for_each"):
+        plain["trigger"][name] = sorted(plain["trigger"][name])
+    return plain
+
+
+def _wanted(settings: Settings, block: UUID | None) -> Iterator["AutomationCore"]:
+    yield from _crashes(settings)
+    if block is not None:
+        yield from _messages(block)
+
+
+def _crashes(settings: Settings) -> Iterator["AutomationCore"]:
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.actions import ChangeFlowRunState
+
+    window = timedelta(seconds=MISSED_HEARTBEATS * settings.heartbeat_seconds)
+    yield _automation(
+        "a run without a sign of life has crashed",
+        # never forced: a heartbeat that arrives after the end must not undo it
+        _silence_after(f"{FLOW_RUN}.heartbeat", window),
+        ChangeFlowRunState(
+            state=StateType.CRASHED,
+            name="Crashed",
+            message=f"No sign of life for {window.seconds} seconds.",
+        ),
+        "Its process, or the machine, is gone.",
+    )
+    if settings.crashed_runs == "retry":
+        yield _automation(
+            "a crashed run goes on",
+            _on_state("Crashed"),
+            ChangeFlowRunState(
+                state=StateType.SCHEDULED,
+                name="AwaitingRetry",
+                message="Its process ended; it goes on from its last finished stage.",
+            ),
+            "The same run starts again, three times at most; ROUNDHOUSE_CRASHED_RUNS=leave "
+            "leaves it.",
+        )
+
+
+def _messages(block: UUID) -> Iterator["AutomationCore"]:
+    """The messages: what happened, why in a sentence, and where to look."""
+    from prefect.events.actions import SendNotification
+
+    pages = _pages()
+    links = (
+        f"Prefect run: {pages}/runs/flow-run/{{{{ flow_run.id }}}}\n"
+        "MLflow run: {{ flow_run.labels['" + announcements.MLFLOW_LABEL + "'] or 'none' }}"
+    )
+    reason = "{{ flow_run.state.message | replace('" + ENCOUNTERED + "', '') }}"
+    pipeline = "{{ flow_run.parameters['pipeline'] }}"
+    for state, what in (("Failed", "a run failed"), ("Crashed", "a run crashed")):
+        yield _automation(
+            f"tell of {what.removeprefix('a ')}".replace("run ", "a run that "),
+            _on_state(state, **{"prefect.state-message": f"!{FAILED_CHECKS}"}),
+            SendNotification(
+                block_document_id=block,
+                subject=f"{pipeline}: {what}",
+                body=f"{{{{ flow_run.name }}}}: {reason}\n\n{links}",
+            ),
+        )
+    for event, name, what in (
+        (announcements.CHECKS_FAILED, "failed checks", "checks failed"),
+        (announcements.CHAMPION_PROMOTED, "a new champion", "new champion"),
+        (announcements.GATE_LOST, "a lost gate", "gate lost"),
+    ):
+        yield _automation(
+            f"tell of {name}",
+            _on_event(event),
+            SendNotification(
+                block_document_id=block,
+                subject=f"{{{{ event.payload.pipeline }}}}: {what}",
+                body="{{ event.payload.sentence }}\n\nPrefect run: {{ event.payload.prefect }}\n"
+                "MLflow run: {{ event.payload.mlflow }}",
+            ),
+        )
+
+
+def _pages() -> str:
+    """Where the Prefect pages are, as this process's settings have it."""
+    from prefect.settings import get_current_settings
+
+    current = get_current_settings()
+    return current.ui_url or (current.api.url or "").removesuffix("/api")
+
+
+def _automation(name: str, trigger: Any, action: Any, description: str = "") -> "AutomationCore":
+    from prefect.events.schemas.automations import AutomationCore
+
+    return AutomationCore(
+        name=PREFIX + name,
+        description=description,
+        enabled=True,
+        tags=[TAG],
+        trigger=trigger,
+        actions=[action],
+    )
+
+
+def _silence_after(event: str, window: timedelta) -> Any:
+    """Fires when a run of ours sends an event, and then nothing at all for a while."""
+    from prefect.events.schemas.automations import EventTrigger, Posture
+
+    return EventTrigger(
+        after={event},
+        expect={f"{FLOW_RUN}.*"},
+        match={"prefect.resource.id": f"{FLOW_RUN}.*"},
+        match_related=OURS,
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=window,
+    )
+
+
+def _on_state(state: str, **labels: str) -> Any:
+    """Fires whenever a run of ours comes to a state."""
+    from prefect.events.schemas.automations import EventTrigger, Posture
+
+    return EventTrigger(
+        expect={f"{FLOW_RUN}.{state}"},
+        match={"prefect.resource.id": f"{FLOW_RUN}.*", **labels},
+        match_related=OURS,
+        for_each={"prefect.resource.id"},
+        posture=Posture.Reactive,
+        threshold=1,
+        within=timedelta(0),
+    )
+
+
+def _on_event(event: str) -> Any:
+    """Fires whenever something that we announce happened."""
+    from prefect.events.schemas.automations import EventTrigger, Posture
+
+    return EventTrigger(
+        expect={event},
+        match={"prefect.resource.id": f"{announcements.RESOURCE}.*"},
+        for_each={"prefect.resource.id"},
+        posture=Posture.Reactive,
+        threshold=1,
+        within=timedelta(0),
+    )

@@ -1,0 +1,165 @@
+"""`roundhouse doctor`: the stack as its users and workers see it, one line for each thing."""
+
+import importlib
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infra import environment
+from infra.examinations import databases, deployments, places, runs, servers
+from infra.examinations.findings import (
+    MLFLOW_URL,
+    PREFECT_URL,
+    Examination,
+    Finding,
+    Stack,
+    examined,
+    reason,
+)
+from tasks.errors import RoundhouseError
+from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LIBRARIES = (
+    "prefect.client.orchestration", "mlflow.tracking", "httpx", "websockets.sync.client",
+    "alembic.script",
+)  # fmt: skip
+# what one examination may take; the probe's run waits for a worker and for its turn
+LOOK_SECONDS, RUNS_SECONDS = 30.0, runs.RUN_SECONDS + 20
+
+
+@dataclass(frozen=True)
+class Look:
+    """One examination.
+
+    Args:
+        what: What is looked at.
+        examine: Looks at it; it may find nothing to say.
+        needs: Servers that have to answer before there is anything to see.
+        seconds: How long it may take.
+    """
+
+    what: str
+    examine: Examination
+    needs: frozenset[str] = frozenset()
+    seconds: float = LOOK_SECONDS
+
+
+PREFECT, MLFLOW = frozenset({"Prefect"}), frozenset({"MLflow"})
+ANSWERS = (Look("Prefect", servers.prefect_answers), Look("MLflow", servers.mlflow_answers))
+LOOKS = (
+    Look("Prefect pages", servers.pages, PREFECT),
+    Look("websocket", servers.websocket, PREFECT),
+    Look("Prefect version", servers.prefect_version, PREFECT),
+    Look("MLflow version", servers.mlflow_version, MLFLOW),
+    Look("MLflow's host check", servers.hosts, MLFLOW),
+    Look("Prefect database", databases.prefect_database, PREFECT),
+    Look("MLflow database", databases.mlflow_database, MLFLOW),
+    Look("clocks", servers.clocks),
+    Look("storage", places.storage),
+    Look("artefacts", places.artifacts, MLFLOW),
+    Look("disk", places.disks),
+    Look("deployments", deployments.deployed, PREFECT),
+    Look("worker", deployments.workers, PREFECT),
+    Look("schedules", deployments.schedules, PREFECT),
+    Look("automations", deployments.automations, PREFECT),
+    Look("runs", runs.runs, PREFECT | MLFLOW, RUNS_SECONDS),
+)
+
+
+def examine(settings: Settings, console: "Console") -> bool:
+    """Looks at the stack and shows what it found, line by line.
+
+    Args:
+        settings: Places and addresses, those of a running stack included.
+        console: Where it is shown.
+
+    Returns:
+        Whether there is nothing to mend.
+    """
+    if not settings.prefect_api_url:
+        cure = f"start `roundhouse up`, or set {PREFECT_URL} and {MLFLOW_URL} to servers that run"
+        _show(console, Finding("stack", f"none is up on {settings.home_folder}", cure))
+        return False
+    environment.apply(environment.environment(settings, settings.prefect_api_url))
+    _import_libraries()
+    # how a library tries again is of no interest beside the line that says that it failed
+    logging.disable(logging.ERROR)
+    return look_at(examined(settings), console)
+
+
+def look_at(stack: Stack, console: "Console") -> bool:
+    """Looks at a stack from all sides at once, and shows what it found in order.
+
+    Args:
+        stack: The servers, and how to ask them.
+        console: Where it is shown.
+
+    Returns:
+        Whether there is nothing to mend.
+    """
+    # no `with`, which would wait for what hangs
+    pool = ThreadPoolExecutor(max_workers=len(ANSWERS + LOOKS))
+    well: set[str] = set()
+    wrong, unseen = 0, []
+    for looks in (ANSWERS, LOOKS):
+        waiting = [(look, _begun(pool, look, stack, well)) for look in looks]
+        began = time.monotonic()
+        for look, future in waiting:
+            found = _findings(look, future, look.seconds - (time.monotonic() - began))
+            for finding in found:
+                _show(console, finding)
+            problems = sum(not finding.is_well for finding in found)
+            wrong += problems
+            if not found:
+                unseen.append(look.what)
+            elif not problems:
+                well.add(look.what)
+    pool.shutdown(wait=False, cancel_futures=True)
+    if unseen:
+        said = f"Not looked at before that is mended: {', '.join(unseen)}."
+        console.print(said, soft_wrap=True)
+    console.print(f"{wrong} to mend." if wrong else "All is well.")
+    return not wrong
+
+
+def _begun(
+    pool: ThreadPoolExecutor, look: Look, stack: Stack, well: set[str]
+) -> "Future[list[Finding]] | None":
+    return pool.submit(look.examine, stack) if look.needs <= well else None
+
+
+def _findings(look: Look, future: "Future[list[Finding]] | None", seconds: float) -> list[Finding]:
+    """What an examination found, or that it could not; one that fails stops none of the others."""
+    if future is None:
+        return []
+    try:
+        return future.result(timeout=max(seconds, 0.0))
+    except TimeoutError:
+        fact = f"not known after {look.seconds:g} s"
+        return [Finding(look.what, fact, "see whether machine and network are overloaded")]
+    except RoundhouseError as error:
+        fact, _, cure = str(error).partition(". ")
+        return [Finding(look.what, fact, cure.rstrip(".") or "mend that")]
+    except Exception as error:  # of whatever a library meets at a stack that is ill
+        fact = f"could not be looked at: {type(error).__name__}: {reason(error)}"
+        return [Finding(look.what, fact, "mend what else is wrong, and look again")]
+
+
+def _import_libraries() -> None:
+    """Imports in one thread what several would import at once."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def _show(console: "Console", finding: Finding) -> None:
+    from rich.text import Text
+
+    mark = ("✓ ", "green") if finding.is_well else ("✗ ", "red")
+    cure = f"; {finding.cure}" if finding.cure else ""
+    line = Text.assemble(mark, (finding.what, "bold"), f": {finding.fact}{cure}")
+    console.print(line, soft_wrap=True)

@@ -1,0 +1,155 @@
+"""The form behind "Run" in the Prefect UI: a parameter schema of each pipeline's own.
+
+Prefect draws a typed field for each plain property, and a JSON box for what it cannot draw. It also
+checks the values against the schema before a run exists. The parameters of a run replace those of
+the deployment stage by stage, whole; so a field that the pipeline sets is required in its stage, or
+a run without it would silently train with the class's default.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tasks.config import PipelineConfig
+from tasks.datasets import Dataset, get_dataset
+from tasks.errors import ConfigError
+from tasks.metrics import known_metrics
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+# what makes a pipeline the pipeline it is: not asked, and refused if it is another
+FIXED = (("ingestion", "dataset"), ("model", "architecture"))
+CLASSIFICATION = (
+    ("checks", "minimum_label_share"),
+    ("training", "class_weights"),
+    ("evaluation", "calibration_bins"),
+)
+KINDS = {
+    ("preparation", "scaling"): "numeric",
+    ("preparation", "imputation"): "numeric",
+    ("preparation", "minimum_category_rows"): "category",
+    ("evaluation", "mistakes"): "image",
+}
+
+
+def plain_form(flow: "Flow[..., Any]") -> dict[str, Any]:
+    """The parameter schema of a flow as Prefect makes it."""
+    from prefect.utilities.callables import parameter_schema
+
+    return dict(parameter_schema(flow).model_dump_for_openapi())
+
+
+def training_form(
+    schema: Mapping[str, Any], config: PipelineConfig, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameter schema of one pipeline.
+
+    Args:
+        schema: The training flow's own, as `plain_form` gives it.
+        config: The pipeline's configuration.
+        parameters: The block's parameters, of which the fields are shown in any case.
+    """
+    properties: dict[str, Any] = {}
+    for name, parameter in schema["properties"].items():
+        if name in ("pipeline",):
+            continue
+        if "$ref" in parameter:
+            definition = schema["definitions"][parameter["$ref"].rpartition("/")[2]]
+            group = _group(name, definition, config, parameters.get(name) or {})
+            if group["properties"]:
+                properties[name] = {**group, "position": parameter["position"]}
+        else:
+            default = parameters.get(name, parameter.get("default"))
+            properties[name] = {**_field(name, parameter), "default": default}
+    return {
+        "title": "Parameters",
+        "type": "object",
+        "properties": properties,
+        "patternProperties": {"^pipeline$": {"const": config.pipeline}},
+        "additionalProperties": False,
+        "required": list(schema.get("required", ())),
+        "definitions": {},
+    }
+
+
+def _group(
+    stage: str, definition: Mapping[str, Any], config: PipelineConfig, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The fields of one stage."""
+    model = getattr(config, stage)
+    values = model.model_dump(mode="json")
+    dataset = get_dataset(config.ingestion.dataset)
+    properties, fixed, required = {}, {}, []
+    for name, raw in definition["properties"].items():
+        standard = type(model).model_fields[name]
+        if standard.is_required() or standard.get_default() != getattr(model, name):
+            required.append(name)
+        if (stage, name) in FIXED:
+            fixed[f"^{name}$"] = {"const": values[name]}
+        elif name in given or _applies(stage, name, dataset, config.model.architecture):
+            shown = _field(name, raw)
+            if (stage, name) == ("gate", "metric"):
+                shown["enum"] = list(known_metrics(dataset.problem))
+            if shown.get("type") == "array":
+                # the form takes an empty list for a missing one, unless it is said to be allowed
+                shown.setdefault("minItems", 0)
+            properties[name] = shown if values[name] is None else {**shown, "default": values[name]}
+    described = {"ingestion": f": {dataset.title}.", "model": f": {config.model.architecture}."}
+    hidden = {name for stage_, name in FIXED if stage_ == stage}
+    default = {key: values[key] for key in values if key in properties or key in hidden}
+    return {
+        "title": _title(stage),
+        "description": definition.get("description", "").rstrip(".") + described.get(stage, "."),
+        "type": "object",
+        "properties": properties,
+        "patternProperties": fixed,
+        "additionalProperties": False,
+        "required": required,
+        "default": {key: value for key, value in default.items() if value is not None},
+    }
+
+
+def _applies(stage: str, name: str, dataset: Dataset, architecture: str) -> bool:
+    """Whether a field means anything for a dataset and an architecture."""
+    if (stage, name) == ("model", "filters"):
+        return architecture == "cnn"
+    if (stage, name) in CLASSIFICATION:
+        return dataset.problem == "classification"
+    kind = KINDS.get((stage, name))
+    return kind is None or any(c.kind == kind and c.role == "feature" for c in dataset.columns)
+
+
+def _field(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A property that the UI draws as one typed field: a value or none, not a choice of types."""
+    shown = {key: value for key, value in raw.items() if key not in ("anyOf", "default")}
+    types = [kind for kind in raw.get("anyOf", ()) if kind.get("type") != "null"]
+    if len(types) == 1:
+        shown.update(types[0])
+    elif types:
+        shown["anyOf"] = types
+    return {**shown, "title": _title(name)}
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def mistakes(form: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a deployment's parameters, by the schema that Prefect will enforce."""
+    from prefect.utilities.schema_tools import validate
+
+    found = validate(dict(parameters), dict(form), ignore_required=True)
+    return [f"{'.'.join(map(str, error.path)) or 'parameters'}: {error.message}" for error in found]
+
+
+def require_valid(name: str, form: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    """Makes sure that a block's parameters are those of its flow.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    if wrong := mistakes(form, parameters):
+        raise ConfigError(
+            f"The parameters of {name} are not those of its flow: {'; '.join(wrong[:3])}. Expected "
+            f"some of {', '.join(form['properties'])}. Correct the block."
+        )

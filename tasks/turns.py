@@ -1,0 +1,282 @@
+"""Whose turn it is: runs of one pipeline one after the other, trainings on GPUs so many at a time.
+
+A turn is a slot of a global concurrency limit on the Prefect server, held by a lease, so that the
+slot of a killed process comes free by itself. A run with a server of its own takes none: the lock
+on its home, which the command holds, does more than a slot could.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+import typing
+from collections.abc import Iterator
+from contextvars import ContextVar, copy_context
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect import runtime
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterName,
+)
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun, StateType
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import Completed
+
+from tasks.errors import ConfigError, PermanentError
+from tasks.progress import name_flow_run
+
+R = TypeVar("R")
+Overlap = Literal["wait", "supersede"]
+GPU_LIMIT = "gpu"
+SECONDS_BETWEEN_TRIES = 2.0
+# the shortest lease that Prefect grants; its own renewal gives up when a server restarts
+LEASE_SECONDS, SECONDS_BETWEEN_RENEWALS = 60.0, 15.0
+# by then the server has taken back every lease that is not renewed
+SECONDS_UNTIL_LEFT_OVER = 2 * LEASE_SECONDS
+# a run that crashes goes on by itself so often, and then no more
+CRASHES_OF_A_RUN = 3
+_held: ContextVar[bool] = ContextVar("held", default=False)
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """While it lasts, every turn is this process's already, and none is asked for."""
+    token = _held.set(True)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+@contextlib.contextmanager
+def turn(pipeline: str, overlap: Overlap, *, retried: bool = True) -> Iterator[str]:
+    """While it lasts, no other run of a pipeline is at work on the same Prefect server.
+
+    Args:
+        pipeline: Name of the pipeline.
+        overlap: Whether to wait while another run is at work, or to give up.
+        retried: Whether crashed runs go on by themselves; then not for ever.
+
+    Yields:
+        Why this run is not to work at all, as a sentence; empty when it is its turn.
+
+    Raises:
+        PermanentError: The run has crashed too often.
+    """
+    flow_run = _flow_run()
+    if flow_run is None:
+        yield ""
+        return
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(get_client(sync_client=True))
+        if retried:
+            _require_few_crashes(client, flow_run)
+        superseded = _newer_due_run(client, flow_run)
+        if not superseded:
+            limit = f"pipeline-{pipeline}"
+            # another run may make it at the same moment
+            with contextlib.suppress(ObjectAlreadyExists):
+                client.upsert_global_concurrency_limit_by_name(limit, 1)
+            lease = _Lease(client, limit, flow_run.id)
+            superseded = _wait(client, lease, flow_run, pipeline, overlap)
+            if not superseded:
+                stack.enter_context(lease)
+        if superseded:
+            name_flow_run(f"{pipeline}: superseded")
+            logger.info(superseded)
+        yield superseded
+
+
+@contextlib.contextmanager
+def gpu_turn(*, wanted: bool) -> Iterator[None]:
+    """While it lasts, no more trainings are on GPUs than the limit `gpu` allows, if there is one.
+
+    Args:
+        wanted: Whether a GPU is in use at all.
+    """
+    flow_run = _flow_run() if wanted else None
+    if flow_run is None:
+        yield
+        return
+    with get_client(sync_client=True) as client:
+        lease = _Lease(client, GPU_LIMIT, flow_run.id)
+        if not lease.take():
+            logger.info("All GPUs are in use (limit %r); waiting for one", GPU_LIMIT)
+            while not lease.take():
+                time.sleep(SECONDS_BETWEEN_TRIES)
+        with lease:
+            yield
+
+
+def as_superseded(sentence: str, outcome: R) -> R:
+    """What a flow returns to end as superseded, and not just as completed.
+
+    Args:
+        sentence: Why.
+        outcome: What the caller of the flow gets.
+    """
+    return typing.cast(R, Completed(name="Superseded", message=sentence, data=outcome))
+
+
+class _Lease:
+    """A slot of a limit, kept by renewing it until the end; a context manager once it is taken."""
+
+    def __init__(self, client: SyncPrefectClient, limit: str, flow_run_id: UUID) -> None:
+        self.limit = limit
+        self._client = client
+        self._holder = ConcurrencyLeaseHolder(type="flow_run", id=flow_run_id)
+        self._lease_id: UUID | None = None
+        self._ended = threading.Event()
+
+    def take(self) -> bool:
+        """Takes the slot if it is free.
+
+        Raises:
+            ConfigError: The limit allows nobody at all.
+        """
+        try:
+            response = self._client.increment_concurrency_slots_with_lease(
+                [self.limit], 1, "concurrency", LEASE_SECONDS, self._holder
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.LOCKED:
+                return False
+            if error.response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+                raise ConfigError(
+                    f"The concurrency limit {self.limit!r} is 0; expected 1 or more. Raise it: "
+                    f"prefect gcl update {self.limit} --limit 1."
+                ) from None
+            raise
+        self._lease_id = UUID(response.json()["lease_id"])
+        return True
+
+    def __enter__(self) -> None:
+        run = copy_context().run
+        threading.Thread(target=run, args=(self._renew,), daemon=True, name="turn").start()
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        # of a server that is away the lease expires, and the run has its own end to tell
+        with contextlib.suppress(httpx.HTTPError):
+            if self._lease_id:
+                self._client.release_concurrency_slots_with_lease(self._lease_id)
+
+    def _renew(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_RENEWALS):
+            try:
+                if self._lease_id:
+                    self._client.renew_concurrency_lease(self._lease_id, LEASE_SECONDS)
+                elif self.take():
+                    logger.info("The slot of %r is this run's again", self.limit)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code == httpx.codes.GONE:
+                    logger.warning("The slot of %r was lost; taking it anew", self.limit)
+                    self._lease_id = None
+            except httpx.HTTPError as error:
+                logger.debug("The slot of %r could not be renewed: %s", self.limit, error)
+
+
+def _flow_run() -> FlowRun | None:
+    """The run that has to take turns; None for one with a server of its own, and outside of one."""
+    current = FlowRunContext.get()
+    if _held.get() or current is None or not runtime.flow_run.id:
+        return None
+    return current.flow_run
+
+
+def _require_few_crashes(client: SyncPrefectClient, flow_run: FlowRun) -> None:
+    if flow_run.run_count <= CRASHES_OF_A_RUN:
+        return
+    states = client.read_flow_run_states(flow_run.id)
+    crashes = sum(state.type == StateType.CRASHED for state in states)
+    if crashes > CRASHES_OF_A_RUN:
+        raise PermanentError(
+            f"The process of this run ended {crashes} times without a word; expected it to last. "
+            "Look at the memory of its machine and at the end of its log, then start a new run."
+        )
+
+
+def _wait(
+    client: SyncPrefectClient, lease: _Lease, flow_run: FlowRun, pipeline: str, overlap: Overlap
+) -> str:
+    """Waits for the slot, and takes it; or says why it was given up."""
+    alone_since, told = time.monotonic(), ""
+    while not lease.take():
+        others = _at_work(client, flow_run, pipeline)
+        if others and overlap == "supersede":
+            return f"superseded: {others[0]} is at work on {pipeline}"
+        who = others[0] if others else "a run that has ended"
+        if who != told:
+            logger.info("Waiting for %s, which is at work on %s", who, pipeline)
+            told = who
+        if others:
+            alone_since = time.monotonic()
+        elif time.monotonic() - alone_since > SECONDS_UNTIL_LEFT_OVER:
+            # a server that forgot its leases has no other way to give the slot back
+            free = GlobalConcurrencyLimitUpdate(active_slots=0)
+            client.update_global_concurrency_limit(lease.limit, free)
+            alone_since = time.monotonic()
+        time.sleep(SECONDS_BETWEEN_TRIES)
+    return ""
+
+
+def _at_work(client: SyncPrefectClient, flow_run: FlowRun, pipeline: str) -> list[str]:
+    """Names of the pipeline's other runs that are running, those that have their turn first."""
+    running = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
+    )
+    begun = TaskRunFilter(name=TaskRunFilterName(like_="plan run"))
+    names: dict[UUID, str] = {}
+    for task_runs in (begun, None):
+        found = client.read_flow_runs(flow_run_filter=running, task_run_filter=task_runs)
+        names |= {
+            run.id: run.name
+            for run in found
+            if run.id != flow_run.id and run.parameters.get("pipeline") == pipeline
+        }
+    return list(names.values())
+
+
+def _newer_due_run(client: SyncPrefectClient, flow_run: FlowRun) -> str:
+    """Why a scheduled run is not worth its while: a later one of the same schedule is due as well.
+
+    After a machine slept, all that was due meanwhile starts at once.
+    """
+    if not flow_run.auto_scheduled or flow_run.deployment_id is None:
+        return ""
+    waiting = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+    due = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[flow_run.deployment_id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=waiting)),
+            expected_start_time=FlowRunFilterExpectedStartTime(
+                after_=flow_run.expected_start_time, before_=datetime.now(UTC)
+            ),
+        )
+    )
+    newer = [run for run in due if _order(run) > _order(flow_run) and _same_work(run, flow_run)]
+    if not newer:
+        return ""
+    newest = max(newer, key=_order)
+    return f"superseded: {newest.name}, due {_order(newest)[0]:%Y-%m-%d %H:%M} UTC, does the work"
+
+
+def _order(run: FlowRun) -> tuple[datetime, UUID]:
+    return run.expected_start_time or datetime.min.replace(tzinfo=UTC), run.id
+
+
+def _same_work(run: FlowRun, other: FlowRun) -> bool:
+    return run.auto_scheduled and run.parameters == other.parameters
