@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run up test test-all check bench format lock clean
+.PHONY: run up test test-all check screenshots bench format lock clean
 
 run: .venv/ready ## the main job: real digits to a judged, registered model
 	$(BIN)/roundhouse run digits
 
-up: .venv/ready ## Prefect's and MLflow's pages over everything that was run
+up: .venv/ready ## the stack until Ctrl-C: Prefect, MLflow, a worker, every pipeline's schedule
 	$(BIN)/roundhouse up
 
 test: .venv/ready ## the tests, without those marked slow
@@ -21,6 +21,9 @@ check: .venv/ready ## lint, types, import contracts
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+screenshots: .venv/ready ## the README's pictures, made anew by the browser's tests
+	SCREENSHOTS=tests/screenshots $(BIN)/pytest tests/infra/test_browser.py
 
 bench: .venv/ready ## speed, as ratios against plain scripts in the same run
 	$(BIN)/python tests/benchmarks/run.py
