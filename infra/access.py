@@ -82,6 +82,11 @@ def public_address(settings: Settings, port: int) -> str:
     return f"http://{listed[0]}:{port}" if listed else own_address(settings, port)
 
 
+def prefect_pages(settings: Settings) -> str:
+    """Where links to the Prefect pages lead: to those that its address opens as well."""
+    return f"{public_address(settings, settings.prefect_port)}/v2"
+
+
 def allowed_hosts(settings: Settings) -> str:
     """What MLflow's host check lets through: each name, with and without a port."""
     # its patterns are those of fnmatch, in which a bracket begins a set of characters

@@ -17,6 +17,12 @@ TAG = "roundhouse"
 PREFIX = "roundhouse: "
 FLOW_RUN = "prefect.flow-run"
 MISSED_HEARTBEATS = 3
+# a worker that takes a run and dies leaves it as pending for ever; a cluster may take minutes
+LONGEST_START = timedelta(minutes=10)
+# how often a run has begun when it goes on by itself; the last time, it says that this was enough
+RUN_COUNTS = ["0", "1", "2", "3", "4"]
+# a process that is killed, or short of memory, never ends with this code
+NOT_BY_ITSELF = "!*status code 1.*"
 # a failure that has its own message; Prefect puts the exception's name into the state's
 FAILED_CHECKS = "*DataCheckFailed:*"
 ENCOUNTERED = "Flow run encountered an exception: "
@@ -93,7 +99,7 @@ def _crashes(settings: Settings) -> Iterator["AutomationCore"]:
     yield _automation(
         "a run without a sign of life has crashed",
         # never forced: a heartbeat that arrives after the end must not undo it
-        _silence_after(f"{FLOW_RUN}.heartbeat", window),
+        _silence_after({f"{FLOW_RUN}.Running", f"{FLOW_RUN}.heartbeat"}, window),
         ChangeFlowRunState(
             state=StateType.CRASHED,
             name="Crashed",
@@ -101,10 +107,25 @@ def _crashes(settings: Settings) -> Iterator["AutomationCore"]:
         ),
         "Its process, or the machine, is gone.",
     )
+    yield _automation(
+        "a run that never began has crashed",
+        _silence_after({f"{FLOW_RUN}.Pending", f"{FLOW_RUN}.Submitting"}, LONGEST_START),
+        ChangeFlowRunState(
+            state=StateType.CRASHED,
+            name="Crashed",
+            message=f"Taken by a worker, and not begun within {LONGEST_START.seconds} seconds.",
+        ),
+        "Its worker ended between taking it and starting it.",
+    )
     if settings.crashed_runs == "retry":
+        # one whose code cannot be imported, say, would begin and crash for ever
+        curable: dict[str, str | list[str]] = {
+            "prefect.run-count": RUN_COUNTS,
+            "prefect.state-message": NOT_BY_ITSELF,
+        }
         yield _automation(
             "a crashed run goes on",
-            _on_state("Crashed"),
+            _on_state("Crashed", **curable),
             ChangeFlowRunState(
                 state=StateType.SCHEDULED,
                 name="AwaitingRetry",
@@ -174,12 +195,12 @@ def _automation(name: str, trigger: Any, action: Any, description: str = "") -> 
     )
 
 
-def _silence_after(event: str, window: timedelta) -> Any:
-    """Fires when a run of ours sends an event, and then nothing at all for a while."""
+def _silence_after(events: set[str], window: timedelta) -> Any:
+    """Fires when a run of ours sends one of the events, and then nothing at all for a while."""
     from prefect.events.schemas.automations import EventTrigger, Posture
 
     return EventTrigger(
-        after={event},
+        after=events,
         expect={f"{FLOW_RUN}.*"},
         match={"prefect.resource.id": f"{FLOW_RUN}.*"},
         match_related=OURS,
@@ -190,7 +211,7 @@ def _silence_after(event: str, window: timedelta) -> Any:
     )
 
 
-def _on_state(state: str, **labels: str) -> Any:
+def _on_state(state: str, **labels: str | list[str]) -> Any:
     """Fires whenever a run of ours comes to a state."""
     from prefect.events.schemas.automations import EventTrigger, Posture
 

@@ -29,12 +29,12 @@ def templates_folder() -> Path:
 def prepare_databases(settings: Settings) -> None:
     """Puts the empty databases into a home that has none yet; what is there is not touched."""
     home, templates = settings.home_folder, templates_folder()
-    for name, target in (
-        ("prefect.db", home / "prefect" / "prefect.db"),
-        ("mlflow.db", home / "mlflow.db"),
+    for name, target, elsewhere in (
+        ("prefect.db", home / "prefect" / "prefect.db", settings.prefect_database),
+        ("mlflow.db", home / "mlflow.db", settings.mlflow_database),
     ):
         source = templates / name
-        if not source.is_file() or target.exists():
+        if elsewhere or not source.is_file() or target.exists():
             continue
         with disk_errors(str(home)), tempfile.TemporaryDirectory(dir=home) as scratch:
             target.parent.mkdir(parents=True, exist_ok=True)

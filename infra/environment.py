@@ -63,7 +63,7 @@ def _pages(settings: Settings) -> dict[str, str]:
     own = access.own_address(settings, settings.prefect_port)
     # an embedded server has no pages and is gone after the run; `roundhouse up` serves them
     if settings.prefect_api_url in (None, f"{own}/api"):
-        return {"PREFECT_UI_URL": access.public_address(settings, settings.prefect_port)}
+        return {"PREFECT_UI_URL": access.prefect_pages(settings)}
     return {}
 
 

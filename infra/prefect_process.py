@@ -84,23 +84,6 @@ async def _refuse(kind: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": said})
 
 
-def write_at_once() -> None:
-    """Makes automations take SQLite's write lock before they read what they are about to change.
-
-    Prefect reads first; if anyone wrote meanwhile, SQLite refuses at once, and after a few tries
-    the event is dropped: a dead run would not be found, and a message not be sent.
-    """
-    from prefect.server.database import provide_database_interface
-    from prefect.server.events import triggers
-
-    def session(begin_transaction: bool = False) -> Any:
-        return provide_database_interface().session_context(
-            begin_transaction=begin_transaction, with_for_update=begin_transaction
-        )
-
-    vars(triggers)["automations_session"] = session
-
-
 def take_turns_at_writing() -> None:
     """Has transactions on SQLite wait for each other from their first statement on.
 
@@ -128,7 +111,6 @@ def serve(host: str, port: int) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import PREFECT_SERVER_CORS_ALLOWED_ORIGINS
 
-    write_at_once()
     take_turns_at_writing()
     names = {_host(o.encode()) for o in PREFECT_SERVER_CORS_ALLOWED_ORIGINS.value().split(",")}
     uvicorn.run(

@@ -99,7 +99,7 @@ def _prefect_pages(settings: Settings) -> dict[str, str]:
         # the pages ask the server that they came from, under whatever name it was reached
         "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        "PREFECT_UI_URL": access.public_address(settings, settings.prefect_port),
+        "PREFECT_UI_URL": access.prefect_pages(settings),
     }
 
 

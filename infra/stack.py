@@ -119,8 +119,10 @@ class _Serving:
         self._start(part, partial(answers.worker_polls, self._settings))
         try:
             ready = self._until(
-                lambda: deploying.poll() is not None
-                and all(watched.has_answered() for watched in self._watched.values())
+                lambda: (
+                    deploying.poll() is not None
+                    and all(watched.has_answered() for watched in self._watched.values())
+                )
             )
         finally:
             if deploying.poll() is None:

@@ -175,10 +175,11 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_pages(self) -> str:
-        """Where MLflow's pages are: the server's, or those that `roundhouse up` serves."""
-        uri = self.mlflow_uri
-        if not uri.startswith(("http://", "https://")):
-            return f"http://127.0.0.1:{self.mlflow_port}"
+        """Where people find MLflow's pages: the server's, or those that `roundhouse up` serves."""
+        uri, own = self.mlflow_uri, f"http://127.0.0.1:{self.mlflow_port}"
+        name = self.allowed_hosts.partition(",")[0].strip()
+        if not uri.startswith(("http://", "https://")) or uri.rstrip("/") == own:
+            return f"http://{name}:{self.mlflow_port}" if name else own
         scheme, _, rest = uri.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/")
 

@@ -47,6 +47,8 @@ LEASE_SECONDS, SECONDS_BETWEEN_RENEWALS = 60.0, 15.0
 SECONDS_UNTIL_LEFT_OVER = 2 * LEASE_SECONDS
 # a run that crashes goes on by itself so often, and then no more
 CRASHES_OF_A_RUN = 3
+# on the flow run: the lease of its turn, for the attempt that follows a killed one
+LEASE_LABEL = "roundhouse.turn"
 _held: ContextVar[bool] = ContextVar("held", default=False)
 logger = logging.getLogger(__name__)
 
@@ -90,10 +92,12 @@ def turn(pipeline: str, overlap: Overlap, *, retried: bool = True) -> Iterator[s
             # another run may make it at the same moment
             with contextlib.suppress(ObjectAlreadyExists):
                 client.upsert_global_concurrency_limit_by_name(limit, 1)
+            _give_back(client, flow_run)
             lease = _Lease(client, limit, flow_run.id)
             superseded = _wait(client, lease, flow_run, pipeline, overlap)
             if not superseded:
                 stack.enter_context(lease)
+                client.update_flow_run_labels(flow_run.id, {LEASE_LABEL: str(lease.lease_id)})
         if superseded:
             name_flow_run(f"{pipeline}: superseded")
             logger.info(superseded)
@@ -138,7 +142,7 @@ class _Lease:
         self.limit = limit
         self._client = client
         self._holder = ConcurrencyLeaseHolder(type="flow_run", id=flow_run_id)
-        self._lease_id: UUID | None = None
+        self.lease_id: UUID | None = None
         self._ended = threading.Event()
 
     def take(self) -> bool:
@@ -160,7 +164,7 @@ class _Lease:
                     f"prefect gcl update {self.limit} --limit 1."
                 ) from None
             raise
-        self._lease_id = UUID(response.json()["lease_id"])
+        self.lease_id = UUID(response.json()["lease_id"])
         return True
 
     def __enter__(self) -> None:
@@ -171,20 +175,20 @@ class _Lease:
         self._ended.set()
         # of a server that is away the lease expires, and the run has its own end to tell
         with contextlib.suppress(httpx.HTTPError):
-            if self._lease_id:
-                self._client.release_concurrency_slots_with_lease(self._lease_id)
+            if self.lease_id:
+                self._client.release_concurrency_slots_with_lease(self.lease_id)
 
     def _renew(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_RENEWALS):
             try:
-                if self._lease_id:
-                    self._client.renew_concurrency_lease(self._lease_id, LEASE_SECONDS)
+                if self.lease_id:
+                    self._client.renew_concurrency_lease(self.lease_id, LEASE_SECONDS)
                 elif self.take():
                     logger.info("The slot of %r is this run's again", self.limit)
             except httpx.HTTPStatusError as error:
                 if error.response.status_code == httpx.codes.GONE:
                     logger.warning("The slot of %r was lost; taking it anew", self.limit)
-                    self._lease_id = None
+                    self.lease_id = None
             except httpx.HTTPError as error:
                 logger.debug("The slot of %r could not be renewed: %s", self.limit, error)
 
@@ -195,6 +199,17 @@ def _flow_run() -> FlowRun | None:
     if _held.get() or current is None or not runtime.flow_run.id:
         return None
     return current.flow_run
+
+
+def _give_back(client: SyncPrefectClient, flow_run: FlowRun) -> None:
+    """Ends the turn of this run's killed attempt, which would have to expire otherwise."""
+    lease_id = flow_run.labels.get(LEASE_LABEL)
+    if not lease_id:
+        return
+    try:
+        client.release_concurrency_slots_with_lease(UUID(str(lease_id)))
+    except httpx.HTTPError as error:
+        logger.debug("The turn of the attempt before could not be given back: %s", error)
 
 
 def _require_few_crashes(client: SyncPrefectClient, flow_run: FlowRun) -> None:

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,6 +184,29 @@ def test_experiments_lie_where_a_run_without_the_server_finds_them(opened: Serve
     found = ask(f"{opened.mlflow}/api/2.0/mlflow/experiments/get?experiment_id={number}").json
     folder = opened.settings.artifact_folder / number
     assert found["experiment"]["artifact_location"] == folder.as_uri()
+
+
+def test_many_who_write_at_once_wait_for_each_other(opened: Served) -> None:
+    """Prefect alone says that its SQLite database is locked, and clients ask again for minutes."""
+    api = f"{opened.prefect}/api"
+    flow = ask(f"{api}/flows/", {"name": "busy"}).json["id"]
+    ask_until_able(f"{api}/work_pools/", {"name": "busy", "type": "process"})
+
+    def work(number: int) -> set[int]:
+        run = ask(f"{api}/flow_runs/", {"flow_id": flow, "state": {"type": "PENDING"}})
+        path, beat = f"{api}/flow_runs/{run.json['id']}/set_state", {"name": f"worker {number}"}
+        asked = [
+            ask(path, {"state": {"type": "RUNNING"}}),
+            ask(f"{api}/work_pools/busy/workers/heartbeat", beat),
+            ask(f"{api}/work_pools/busy/get_scheduled_flow_runs", {}),
+            ask(path, {"state": {"type": "COMPLETED"}}),
+        ]
+        return {run.code, *(answer.code for answer in asked)}
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = set().union(*pool.map(work, range(24)))
+    assert codes <= {200, 201, 204}
+    assert "locked" not in (opened.settings.log_folder / "servers.log").read_text()
 
 
 def test_who_holds_a_slot_is_known_after_a_restart(tmp_path: Path, serve: Any) -> None:

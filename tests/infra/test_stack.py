@@ -225,7 +225,7 @@ def test_while_it_is_up_a_command_uses_its_servers(stack: Up, roundhouse_at: Any
     assert (done.returncode, done.stderr) == (0, "")
     found = {run["name"]: run["state_type"] for run in ask(f"{stack.api}/flow_runs/filter")}
     assert found["digits: forced"] == "COMPLETED"
-    assert "champion" in roundhouse_at(stack.home)("status").stdout
+    assert "v1" in roundhouse_at(stack.home)("status").stdout
 
 
 def test_a_run_of_the_worker_logs_to_the_pages_and_to_the_workers_log(stack: Up) -> None:
@@ -242,6 +242,7 @@ def test_a_run_of_the_worker_logs_to_the_pages_and_to_the_workers_log(stack: Up)
     assert lines[0] in (stack.home / "logs" / "worker.log").read_text()
 
 
+@pytest.mark.slow
 def test_parts_that_are_killed_in_a_run_come_back_and_the_run_ends(stack: Up) -> None:
     run_id = stack.start_run(training={"epochs": 90, "patience": 0})
     training_at(stack, 5)
@@ -310,6 +311,7 @@ def mlflow_runs(home: Path, epochs: str) -> list[str]:
         return [status for (status,) in found]
 
 
+@pytest.mark.slow
 def test_a_killed_one_leaves_nothing_for_the_next(stack: Up, up: Callable[..., Up]) -> None:
     stack.stop()
     first = up()

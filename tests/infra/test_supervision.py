@@ -126,7 +126,7 @@ def test_the_worker_is_stopped_before_the_servers(watch: Any, tmp_path: Path) ->
     code = (
         "import signal, sys, time\n"
         "def end(*_):\n"
-        "    time.sleep(0.3)\n"
+        "    time.sleep(0.5 * (NAME == 'Worker'))\n"
         f"    open({str(tmp_path / 'order')!r}, 'a').write(NAME + '\\n'); sys.exit()\n"
         "signal.signal(signal.SIGTERM, end); print('up', flush=True); time.sleep(60)"
     )

@@ -46,6 +46,8 @@ def test_our_own_variable_comes_before_mlflows(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_pages_are_at_the_server_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().mlflow_pages == "http://127.0.0.1:5000"
+    monkeypatch.setenv("ROUNDHOUSE_ALLOWED_HOSTS", "models.example, 10.0.0.7")
+    assert load_settings().mlflow_pages == "http://models.example:5000"
     monkeypatch.setenv("ROUNDHOUSE_TRACKING_URI", "https://user:hush@models.example/")
     settings = load_settings()
     assert settings.mlflow_pages == "https://models.example"

@@ -170,6 +170,20 @@ def test_a_slot_that_nobody_holds_any_more_comes_free(
     assert start("forgotten").result(SECONDS).result() == "worked"
 
 
+def test_a_killed_attempt_does_not_keep_the_next_one_waiting(
+    due: Any, client: SyncPrefectClient
+) -> None:
+    nightly, (*_, by_hand) = due
+    limit = "pipeline-asleep"
+    client.upsert_global_concurrency_limit_by_name(limit, 1)
+    taken = client.increment_concurrency_slots_with_lease([limit], 1, "concurrency", 60)
+    client.update_flow_run_labels(by_hand.id, {turns.LEASE_LABEL: taken.json()["lease_id"]})
+    before = time.monotonic()
+    assert run_flow(nightly, client.read_flow_run(by_hand.id)) == "worked"
+    assert time.monotonic() - before < turns.LEASE_SECONDS / 2
+    assert slots(client, limit) == 0
+
+
 def test_a_lost_slot_is_taken_anew(
     start: Any, work: Work, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
