@@ -1,5 +1,7 @@
 """What all tests share: a clean environment, a run to work in, and the real command."""
 
+import base64
+import contextlib
 import json
 import logging
 import os
@@ -15,11 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tasks.handoffs import RunContext
 
 CLEANED = ("ROUNDHOUSE_", "MLFLOW_", "PREFECT_")
+SECONDS = 150
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # read before the environment is cleaned: where the slow tests find the whole of the data
 DATA_DIR = os.environ.get("ROUNDHOUSE_DATA_DIR")
@@ -138,87 +142,138 @@ class Roundhouse:
 
 
 class Stack:
-    """`roundhouse up` on free ports, once all of it is ready.
+    """A `roundhouse up` on free ports, as people and their browsers see it.
 
     Args:
-        command: The command on its home.
-        variables: Further settings of the stack.
+        command: The command on the stack's home.
+        wrapper: What it is started by, such as nohup.
+        variables: Further settings.
     """
 
-    def __init__(self, command: Roundhouse, **variables: str) -> None:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            other.bind(("127.0.0.1", 0))
-            ports = [str(found.getsockname()[1]) for found in (one, other)]
-        self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in ports)
-        self.command = command
-        command.environment |= {
-            "ROUNDHOUSE_PREFECT_PORT": ports[0],
-            "ROUNDHOUSE_MLFLOW_PORT": ports[1],
-            **variables,
-        }
-        self.process = command.start("up")
-        self.shown = ""
-        while "Ready after" not in self.shown:
-            line = self.process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"{self.shown}\n{self.process.communicate()[1]}")
-            self.shown += line
+    def __init__(self, command: Roundhouse, *wrapper: str, **variables: str) -> None:
+        command.environment |= {**free_ports(), **variables}
+        self.command, self.home = command, command.home
+        self._output = (self.home.parent / f"up-{time.monotonic_ns()}").open("w+")
+        self.process = command.start("up", wrapper=wrapper, stdout=self._output)
+        port = command.environment.__getitem__
+        self.prefect = f"http://127.0.0.1:{port('ROUNDHOUSE_PREFECT_PORT')}"
+        self.mlflow = f"http://127.0.0.1:{port('ROUNDHOUSE_MLFLOW_PORT')}"
 
-    def ask(self, path: str, **body: Any) -> Any:
-        """What Prefect's API answers; a POST where there is a body or the path ends so."""
-        data = None if not body and not path.endswith("filter") else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.prefect}/api/{path}", data, {"Content-Type": "application/json"}
-        )
+    @property
+    def shown(self) -> str:
+        return Path(self._output.name).read_text()
+
+    def wait_for(self, text: str, seconds: float = SECONDS) -> str:
+        """All that it showed, once a text is in it."""
+        deadline = time.monotonic() + seconds
+        while text not in self.shown and self.process.poll() is None:
+            assert time.monotonic() < deadline, self.shown
+            time.sleep(0.1)
+        assert text in self.shown, self.process.stderr and self.process.stderr.read()
+        return self.shown
+
+    def children(self) -> list[psutil.Process]:
+        if self.process.poll() is not None:
+            return []
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def part(self, name: str) -> psutil.Process:
+        """The process of Prefect, MLflow or Worker, as the home's record has it."""
+        from infra.presence import read_record
+        from tasks.settings import Settings
+
+        deadline = time.monotonic() + SECONDS
+        while True:
+            described = read_record(Settings(home=self.home)).get("parts", {}).get(name)
+            if described and psutil.pid_exists(described["number"]):
+                return psutil.Process(described["number"])
+            assert time.monotonic() < deadline, f"there is no {name}"
+            time.sleep(0.1)
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """What Prefect's API answers; to a POST where there is a body."""
+        headers = {"Content-Type": "application/json"}
+        if password := self.command.environment.get("ROUNDHOUSE_PASSWORD"):
+            pair = base64.b64encode(f"admin:{password}".encode()).decode()
+            headers["Authorization"] = f"Basic {pair}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.prefect}/api/{path}", data, headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
-    def deployment(self, name: str, flow: str = "train") -> Any:
-        return self.ask(f"deployments/name/{flow}/{name}")
-
     def trigger(self, name: str, **parameters: Any) -> str:
-        """The id of a new run of a pipeline, asked for as the pages do."""
-        place = f"deployments/{self.deployment(name)['id']}/create_flow_run"
-        return str(self.ask(place, state={"type": "SCHEDULED"}, parameters=parameters)["id"])
+        """Presses Run on a pipeline, as the pages do; the id of the run."""
+        deployment = self.ask(f"deployments/name/train/{name}")
+        for key, value in parameters.items():
+            if isinstance(value, dict):
+                parameters[key] = {**deployment["parameters"].get(key, {}), **value}
+        place = f"deployments/{deployment['id']}/create_flow_run"
+        return str(self.ask(place, {"parameters": parameters})["id"])
 
     def run(self, number: str) -> Any:
         return self.ask(f"flow_runs/{number}")
 
     def runs(self) -> list[Any]:
-        """The runs that began or were asked for by hand."""
-        found = self.ask("flow_runs/filter", sort="START_TIME_DESC")
+        """The runs that were asked for by hand."""
+        found = self.ask("flow_runs/filter", {"sort": "START_TIME_DESC"})
         return [run for run in found if not run["auto_scheduled"]]
 
-    def ended(self, number: str, seconds: float = 180) -> Any:
+    def states(self, number: str) -> list[str]:
+        """The names of a run's states until now."""
+        found = self.ask(f"flow_run_states/?flow_run_id={number}")
+        return [state["name"] for state in found]
+
+    def ended(self, number: str, seconds: float = 240) -> Any:
         """A run once it has come to its end."""
         deadline = time.monotonic() + seconds
-        while (found := self.run(number))["state_type"] not in ENDED:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{found['name']} is {found['state']} after {seconds:g} s")
+        while True:
+            with contextlib.suppress(OSError):
+                if (found := self.run(number))["state_type"] in ENDED:
+                    return found
+            assert time.monotonic() < deadline, f"{number} has not ended after {seconds:g} s"
             time.sleep(0.3)
-        return found
 
-    def stop(self) -> str:
-        """Ends it as Ctrl-C does; what it showed since it was ready."""
-        self.process.send_signal(signal.SIGINT)
-        out, error = self.process.communicate(timeout=90)
-        return str(out + error)
+    def logs(self) -> str:
+        """All that its parts have logged."""
+        return "\n".join(p.read_text(errors="replace") for p in (self.home / "logs").iterdir())
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ends it, as Ctrl-C does; its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=SECONDS)
+
+
+def free_ports() -> dict[str, str]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return {
+            "ROUNDHOUSE_PREFECT_PORT": str(one.getsockname()[1]),
+            "ROUNDHOUSE_MLFLOW_PORT": str(other.getsockname()[1]),
+        }
 
 
 @pytest.fixture(scope="session")
 def stack_at() -> Iterator[Callable[..., Stack]]:
-    """Starts the stack on a home: (home, **variables) -> Stack; all are stopped in the end."""
+    """Starts a stack: (home, *wrapper, ready=True, **variables) -> Stack; it is stopped at last."""
     started: list[Stack] = []
 
-    def start(home: Path, **variables: str) -> Stack:
-        started.append(Stack(Roundhouse(home), **variables))
+    def start(home: Path, *wrapper: str, ready: bool = True, **variables: str) -> Stack:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        started.append(Stack(Roundhouse(home), *wrapper, **variables))
+        if ready:
+            started[-1].wait_for("Ready after")
         return started[-1]
 
     yield start
     for stack in started:
-        if stack.process.poll() is None:
+        left = [*stack.children(), stack.process]
+        with contextlib.suppress(subprocess.TimeoutExpired):
             stack.stop()
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 @pytest.fixture(scope="session")

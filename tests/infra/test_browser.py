@@ -60,14 +60,25 @@ def open_form(page: Any, stack: Any) -> Callable[[], None]:
     """Opens the form of the pipeline digits: Deployments, digits, Run, Custom run."""
 
     def open_it() -> None:
-        page.goto(stack.prefect)
-        page.get_by_role("link", name="Deployments", exact=True).click()
-        page.get_by_role("link", name="digits", exact=True).click()
+        open_pipeline(page, stack, "digits")
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Custom run").click()
         page.get_by_label("Epochs (Optional)").wait_for()
 
     return open_it
+
+
+@pytest.fixture(scope="module")
+def stack(stack_at: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A stack on a fresh home, which is stopped and started again in the end."""
+    return stack_at(tmp_path_factory.mktemp("browsed") / "home")
+
+
+def open_pipeline(page: Any, stack: Any, name: str) -> None:
+    """From the address that `roundhouse up` prints to the page of a pipeline."""
+    page.goto(stack.prefect)
+    page.get_by_role("link", name="Deployments", exact=True).click()
+    page.get_by_role("link", name=name, exact=True).click()
 
 
 def keep(page: Any, name: str) -> None:
@@ -152,9 +163,7 @@ def test_the_version_says_champion_and_links_back_to_the_run(page: Any, stack: A
 def test_a_schedule_made_in_the_page_brings_a_run_and_outlives_a_deploy(
     page: Any, stack: Any
 ) -> None:
-    page.goto(stack.prefect)
-    page.get_by_role("link", name="Deployments", exact=True).click()
-    page.get_by_role("link", name="breast-cancer", exact=True).click()
+    open_pipeline(page, stack, "breast-cancer")
     page.get_by_role("button", name="Schedule", exact=True).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("tab", name="Cron").click()
@@ -180,6 +189,23 @@ def next_runs(page: Any) -> str:
     page.get_by_text(re.compile(r"\d+ Flow runs?")).wait_for()
     time.sleep(1)
     return str(page.inner_text("main"))
+
+
+def test_after_ctrl_c_and_up_again_everything_is_as_it_was(
+    page: Any, stack: Any, stack_at: Callable[..., Any]
+) -> None:
+    before = stack.ask("deployments/name/train/breast-cancer")["schedules"]
+    assert stack.stop() == 0
+    again = stack_at(stack.home, **stack.command.environment)
+    assert again.ask("deployments/name/train/breast-cancer")["schedules"] == before
+    open_pipeline(page, again, "breast-cancer")
+    switch = page.get_by_role("switch", name="toggle At 02:15 AM")
+    switch.wait_for()
+    assert switch.get_attribute("data-state") == "unchecked"
+    open_pipeline(page, again, "digits")
+    page.get_by_role("link", name="digits: first training").first.wait_for()
+    page.goto(f"{again.mlflow}/#/models/digits/versions/1")
+    page.get_by_text(re.compile(r"^@\s*champion$")).first.wait_for()
 
 
 def test_no_page_calls_anybody_else(requests: set[str]) -> None:

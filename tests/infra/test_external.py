@@ -1,17 +1,13 @@
 """One deployed run from settings alone: on a laptop's SQLite, and on a team's servers."""
 
-import base64
 import json
 import os
 import re
 import shutil
-import signal
-import socket
 import sqlite3
 import subprocess
 import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,52 +45,22 @@ def places(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def stack(
-    places: dict[str, str], roundhouse_at: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    """`roundhouse up` when it is ready; the command to run beside it is `.command`."""
-    variables = {**places, **LOCKED}
-    for name in ("PREFECT", "MLFLOW"):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            variables[f"ROUNDHOUSE_{name}_PORT"] = str(probe.getsockname()[1])
-    command = roundhouse_at(tmp_path_factory.mktemp("external") / "home", **variables)
-    process = command.start("up")
-    process.command, process.shown = command, ""
-    try:
-        while "Ready after" not in process.shown:
-            line = process.stdout.readline()
-            assert line, process.shown + process.stderr.read()
-            process.shown += line
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+    places: dict[str, str],
+    stack_at: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """A stack with the settings and a password."""
+    return stack_at(tmp_path_factory.mktemp("external") / "home", **places, **LOCKED)
 
 
 @pytest.fixture(scope="module")
 def run(stack: Any) -> Any:
     """The deployed run of digits, asked for as the Run button does, when it has ended."""
-    deployment = ask(stack, "/deployments/name/train/digits")
-    found = ask(stack, f"/deployments/{deployment['id']}/create_flow_run", {})
-    deadline = time.monotonic() + SECONDS
-    while found["state_type"] not in ENDED and time.monotonic() < deadline:
-        time.sleep(0.5)
-        found = ask(stack, f"/flow_runs/{found['id']}")
+    found = stack.ended(stack.trigger("digits"))
     stack.visible = " ".join(
         part for process in psutil.process_iter() for part in command_line(process)
     )
     return found
-
-
-def ask(process: Any, path: str, body: Any = None) -> Any:
-    """The answer of the stack's Prefect API."""
-    port = process.command.environment["ROUNDHOUSE_PREFECT_PORT"]
-    pair = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
-    headers = {"Content-Type": "application/json", "Authorization": f"Basic {pair}"}
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/api{path}", data, headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def command_line(process: psutil.Process) -> list[str]:
@@ -104,13 +70,9 @@ def command_line(process: psutil.Process) -> list[str]:
         return []
 
 
-def logs(stack: Any) -> str:
-    return "\n".join(p.read_text() for p in (stack.command.home / "logs").glob("*.log"))
-
-
 def records(stack: Any, places: dict[str, str]) -> Iterator[tuple[str, bytes]]:
     """Both databases as text, and everything that is kept in files or in the object store."""
-    for path in stack.command.home.rglob("*"):
+    for path in stack.home.rglob("*"):
         if path.is_file() and path.suffix == ".db":
             with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
                 yield str(path), "\n".join(connection.iterdump()).encode()
@@ -133,7 +95,7 @@ def records(stack: Any, places: dict[str, str]) -> Iterator[tuple[str, bytes]]:
 
 
 def test_a_deployed_run_makes_a_champion(stack: Any, run: Any) -> None:
-    assert run["state_type"] == "COMPLETED", logs(stack)[-5000:]
+    assert run["state_type"] == "COMPLETED", stack.logs()[-5000:]
     status = stack.command("status")
     assert status.returncode == 0, status.stderr
     assert re.search(r"digits +v1 +accuracy 0\.9", status.stdout)
@@ -152,25 +114,25 @@ def test_its_records_are_where_the_settings_say(
         assert any(name.startswith("storage/") for name in kept)
         assert run["id"].encode() in kept["ROUNDHOUSE_PREFECT_DATABASE"]
         assert run["id"].encode() in kept["ROUNDHOUSE_MLFLOW_DATABASE"]
-        assert not list((stack.command.home / "artifacts").rglob("*.json"))
+        assert not list((stack.home / "artifacts").rglob("*.json"))
     else:
-        assert list((stack.command.home / "artifacts").rglob("*.json"))
-        assert run["id"].encode() in kept[str(stack.command.home / "mlflow.db")]
+        assert list((stack.home / "artifacts").rglob("*.json"))
+        assert run["id"].encode() in kept[str(stack.home / "mlflow.db")]
 
 
 def test_the_scheduler_plans_the_runs_to_come(stack: Any) -> None:
     """With some versions of SQLAlchemy it fails at each insert, and says so in its log alone."""
     body = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
     deadline = time.monotonic() + 60
-    while not (planned := ask(stack, "/flow_runs/count", body)) and time.monotonic() < deadline:
+    while not (planned := stack.ask("flow_runs/count", body)) and time.monotonic() < deadline:
         time.sleep(1)
     assert planned
 
 
 def test_no_log_tells_of_trouble(stack: Any, run: Any) -> None:
-    text = logs(stack)
+    text = stack.logs()
     assert "database is locked" not in text
-    assert "Traceback" not in (stack.command.home / "logs" / "mlflow-server.log").read_text()
+    assert "Traceback" not in (stack.home / "logs" / "mlflow-server.log").read_text()
 
 
 def test_no_secret_is_kept_or_shown(stack: Any, run: Any, places: dict[str, str]) -> None:
@@ -181,7 +143,7 @@ def test_no_secret_is_kept_or_shown(stack: Any, run: Any, places: dict[str, str]
     assert found == []
     assert "planted" not in stack.shown
     assert "planted" not in stack.visible
-    settings = ask(stack, "/admin/settings")
+    settings = stack.ask("admin/settings")
     # Prefect shows the address of its Redis to those who have the password
     settings["server"]["docket"].pop("url")
     assert "planted" not in json.dumps(settings)
