@@ -78,7 +78,7 @@ def read_block(block: Block, settings: Settings) -> Request:
             "parameters": parameters,
             "work_pool_name": name,
             "work_queue_name": str(pool.get("work_queue_name") or "default"),
-            "job_variables": dict(pool.get("job_variables") or {}),
+            "job_variables": _job_variables(pool.get("job_variables") or {}, settings),
             "concurrency_limit": limit,
             "concurrency_options": options,
             "enforce_parameter_schema": bool(content.get("enforce_parameter_schema", True)),
@@ -91,6 +91,15 @@ def read_block(block: Block, settings: Settings) -> Request:
         },
         schedules=read_schedules(block.name, content.get("schedules")),
     )
+
+
+def _job_variables(given: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """What the runs of a block are started with, also by workers that know none of our settings.
+
+    Runs that give signs of life more rarely than the automations expect would be taken for dead.
+    """
+    signs = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(settings.heartbeat_seconds)}
+    return {**given, "env": {**signs, **(given.get("env") or {})}}
 
 
 def load_flow(block: Block) -> "Flow[..., Any]":

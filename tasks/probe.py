@@ -103,7 +103,9 @@ def look_around(
     }
     return ProbeReport(
         host=socket.gethostname(),
-        mlflow=settings.mlflow_uri if settings.tracking_uri is None else settings.mlflow_pages,
+        mlflow=shown(settings.tracking_uri).rstrip("/")
+        if settings.tracking_uri
+        else settings.mlflow_uri,
         versions=find_versions(),
         storage=try_storage(settings.storage_uri),
         artifacts=try_artifacts(settings, experiments),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from infra.pipelines import load_pipelines
-from tasks.remote import said_by_system, scrubbed
+from tasks.remote import said_by_system, scrubbed, shown
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Stack:
     @property
     def mlflow(self) -> str:
         """Address of the MLflow server, without credentials; empty where there is none."""
-        return self.settings.mlflow_pages if self.settings.tracking_uri else ""
+        return shown(self.settings.tracking_uri or "").rstrip("/")
 
     @property
     def names(self) -> tuple[str, ...]:

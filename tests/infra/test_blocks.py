@@ -37,7 +37,11 @@ def test_a_block_says_its_pool_queue_limit_and_variables() -> None:
     choices = read_block(changed(work_pool=pool, concurrency_limit=limit), Settings()).choices
     assert choices["work_pool_name"] == "k8s"
     assert choices["work_queue_name"] == "fast"
-    assert choices["job_variables"] == {"image": "x"}
+    assert choices["job_variables"] == {
+        "image": "x",
+        # also from workers that know none of our settings
+        "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"},
+    }
     assert choices["concurrency_limit"] == 1
     assert choices["concurrency_options"] == {"collision_strategy": "CANCEL_NEW"}
 

@@ -206,7 +206,7 @@ def test_many_who_write_at_once_wait_for_each_other(opened: Served) -> None:
     with ThreadPoolExecutor(8) as pool:
         codes = set().union(*pool.map(work, range(24)))
     assert codes <= {200, 201, 204}
-    assert "locked" not in (opened.settings.log_folder / "servers.log").read_text()
+    assert "database is locked" not in (opened.settings.log_folder / "servers.log").read_text()
 
 
 def test_who_holds_a_slot_is_known_after_a_restart(tmp_path: Path, serve: Any) -> None:

@@ -77,7 +77,7 @@ def test_a_server_that_is_not_well_is_named_without_its_password(server: str) ->
 
 
 def test_an_experiment_is_made_once(context: RunContext, tmp_path: Path) -> None:
-    made = [tracking.open_experiment(context.mlflow_uri, "new", tmp_path) for _ in range(2)]
+    made = [tracking.open_experiment(context.mlflow_uri, "new", str(tmp_path)) for _ in range(2)]
     assert made[0] == made[1] != context.experiment_id
     experiment = tracking.client(context.mlflow_uri).get_experiment(made[0])
     assert experiment.artifact_location == (tmp_path / "new").as_uri()
