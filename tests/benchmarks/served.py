@@ -51,11 +51,18 @@ class Served:
         while not self.worker_polls():
             time.sleep(0.1)
         self.seconds = time.perf_counter() - started
+        while not self.is_deployed():
+            time.sleep(0.1)
 
     def worker_polls(self) -> bool:
         with contextlib.suppress(urllib.error.URLError):
             workers = ask(f"{self.api}/work_pools/local/workers/filter")
             return any(worker["status"] == "ONLINE" for worker in workers)
+        return False
+
+    def is_deployed(self) -> bool:
+        with contextlib.suppress(urllib.error.URLError):
+            return bool(ask(f"{self.api}/deployments/name/train/digits", method="GET"))
         return False
 
     def trigger(self, flow: str, deployment: str) -> float:
