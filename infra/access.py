@@ -131,8 +131,8 @@ def require_prefect(api_url: str, timeout_seconds: float) -> None:
         if error.code in REFUSED:
             raise ConfigError(
                 f"The Prefect server at {shown(api_url)} does not let us in (HTTP {error.code}); "
-                "expected its user and password. Set ROUNDHOUSE_USER and ROUNDHOUSE_PASSWORD to "
-                "those with which it was started."
+                "expected its user and password. Set ROUNDHOUSE_USER and ROUNDHOUSE_PASSWORD or "
+                "ROUNDHOUSE_PASSWORD_FILE to those with which it was started."
             ) from None
         reason = f"HTTP {error.code}"
     except (urllib.error.URLError, OSError) as error:

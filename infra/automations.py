@@ -1,6 +1,6 @@
 """The automations that a stack has: crashed runs are found and go on, and people are told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -11,10 +11,13 @@ from tasks.settings import Settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.events.schemas.automations import AutomationCore
+    from prefect.events.schemas.automations import Automation, AutomationCore
 
 TAG = "roundhouse"
 PREFIX = "roundhouse: "
+SILENCE = "a run without a sign of life has crashed"
+RETRY = "a crashed run goes on"
+TELL = PREFIX + "tell of "
 FLOW_RUN = "prefect.flow-run"
 MISSED_HEARTBEATS = 3
 # a worker that takes a run and dies leaves it as pending for ever; a cluster may take minutes
@@ -22,17 +25,20 @@ LONGEST_START = timedelta(minutes=10)
 # how often a run has begun when it goes on by itself; the last time, it says that this was enough
 RUN_COUNTS = ["0", "1", "2", "3", "4"]
 # a process that is killed, or short of memory, never ends with this code
-NOT_BY_ITSELF = "!*status code 1.*"
+NOT_BY_ITSELF = "!*status code* 1.*"
 # a failure that has its own message; Prefect puts the exception's name into the state's
 FAILED_CHECKS = "*DataCheckFailed:*"
 ENCOUNTERED = "Flow run encountered an exception: "
 OURS = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
+# what a run must come from to be started by a worker
+DEPLOYMENT = {"prefect.resource.role": "deployment"}
 
 
 def apply_automations(client: "SyncPrefectClient", settings: Settings) -> list[str]:
     """Puts the automations on the server that are missing or have changed; repeatable.
 
-    One that is switched off in the pages stays off; those of other names are left alone.
+    One that is switched off in the pages stays off; those of other names are left alone, and so is
+    what a setting decides that is not given.
 
     Args:
         client: A client for the Prefect API that this process uses.
@@ -44,14 +50,66 @@ def apply_automations(client: "SyncPrefectClient", settings: Settings) -> list[s
     Raises:
         ConfigError: The address to notify is none that anything could be sent to.
     """
-    block, sentences = notifications.apply_block(client, settings)
-    existing = {
+    existing = _existing(client)
+    settings = _as_served(settings, existing)
+    tell = {name for name in existing if name.startswith(TELL)}
+    # an address that nothing can be sent to must not cost the crashed runs their automations
+    crashes = {name: existing[name] for name in existing.keys() - tell}
+    sentences = _apply(client, crashes, _crashes(settings))
+    if "notify" in settings.model_fields_set:
+        block, said = notifications.apply_block(client, settings)
+        messages = () if block is None else _messages(block)
+        sentences += said + _apply(client, {name: existing[name] for name in tell}, messages)
+    return sentences
+
+
+def as_served(client: "SyncPrefectClient", settings: Settings) -> Settings:
+    """The settings with what the server's automations say, where a setting is not given.
+
+    Args:
+        client: A client for the Prefect API that this process uses.
+        settings: Places and addresses.
+    """
+    return _as_served(settings, _existing(client))
+
+
+def automation_names(settings: Settings) -> tuple[str, ...]:
+    """Names of the automations that a stack with these settings has."""
+    messages = _messages(UUID(int=0)) if settings.notify else ()
+    return tuple(automation.name for automation in (*_crashes(settings), *messages))
+
+
+def _existing(client: "SyncPrefectClient") -> "dict[str, Automation]":
+    return {
         automation.name: automation
         for automation in client.read_automations(limit=200)
         if automation.name.startswith(PREFIX)
     }
-    wanted = {automation.name: automation for automation in _wanted(settings, block)}
-    for name, automation in wanted.items():
+
+
+def _as_served(settings: Settings, existing: "Mapping[str, Automation]") -> Settings:
+    silence = existing.get(PREFIX + SILENCE)
+    window = getattr(silence and silence.trigger, "within", None)
+    if window is None:
+        return settings
+    there = {
+        "heartbeat_seconds": int(window.total_seconds()) // MISSED_HEARTBEATS,
+        "crashed_runs": "retry" if PREFIX + RETRY in existing else "leave",
+    }
+    given = settings.model_fields_set
+    return settings.model_copy(update={k: v for k, v in there.items() if k not in given})
+
+
+def _apply(
+    client: "SyncPrefectClient",
+    existing: "Mapping[str, Automation]",
+    wanted: "Iterable[AutomationCore]",
+) -> list[str]:
+    """Makes one group of automations what it should be; a sentence per change."""
+    sentences, names = [], set()
+    for automation in wanted:
+        name = automation.name
+        names.add(name)
         found = existing.get(name)
         if found is None:
             client.create_automation(automation)
@@ -61,16 +119,10 @@ def apply_automations(client: "SyncPrefectClient", settings: Settings) -> list[s
                 found.id, automation.model_copy(update={"enabled": found.enabled})
             )
             sentences.append(f"changed the automation {name!r}")
-    for name in existing.keys() - wanted.keys():
+    for name in sorted(existing.keys() - names):
         client.delete_automation(existing[name].id)
         sentences.append(f"removed the automation {name!r}")
     return sentences
-
-
-def automation_names(settings: Settings) -> tuple[str, ...]:
-    """Names of the automations that a stack with these settings has."""
-    block = UUID(int=0) if settings.notify else None
-    return tuple(automation.name for automation in _wanted(settings, block))
 
 
 def _definition(automation: "AutomationCore") -> dict[str, Any]:
@@ -85,19 +137,13 @@ def _definition(automation: "AutomationCore") -> dict[str, Any]:
     return plain
 
 
-def _wanted(settings: Settings, block: UUID | None) -> Iterator["AutomationCore"]:
-    yield from _crashes(settings)
-    if block is not None:
-        yield from _messages(block)
-
-
 def _crashes(settings: Settings) -> Iterator["AutomationCore"]:
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
 
     window = timedelta(seconds=MISSED_HEARTBEATS * settings.heartbeat_seconds)
     yield _automation(
-        "a run without a sign of life has crashed",
+        SILENCE,
         # never forced: a heartbeat that arrives after the end must not undo it
         _silence_after({f"{FLOW_RUN}.Running", f"{FLOW_RUN}.heartbeat"}, window),
         ChangeFlowRunState(
@@ -124,8 +170,8 @@ def _crashes(settings: Settings) -> Iterator["AutomationCore"]:
             "prefect.state-message": NOT_BY_ITSELF,
         }
         yield _automation(
-            "a crashed run goes on",
-            _on_state("Crashed", **curable),
+            RETRY,
+            _on_state("Crashed", DEPLOYMENT, **curable),
             ChangeFlowRunState(
                 state=StateType.SCHEDULED,
                 name="AwaitingRetry",
@@ -211,14 +257,14 @@ def _silence_after(events: set[str], window: timedelta) -> Any:
     )
 
 
-def _on_state(state: str, **labels: str | list[str]) -> Any:
+def _on_state(state: str, *related: dict[str, str], **labels: str | list[str]) -> Any:
     """Fires whenever a run of ours comes to a state."""
     from prefect.events.schemas.automations import EventTrigger, Posture
 
     return EventTrigger(
         expect={f"{FLOW_RUN}.{state}"},
         match={"prefect.resource.id": f"{FLOW_RUN}.*", **labels},
-        match_related=OURS,
+        match_related=[OURS, *related],
         for_each={"prefect.resource.id"},
         posture=Posture.Reactive,
         threshold=1,

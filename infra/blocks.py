@@ -66,6 +66,11 @@ def read_block(block: Block, settings: Settings) -> Request:
         tags.append(config.ingestion.dataset)
         description = describe(description, config)
     require_valid(block.name, form, parameters)
+    schedules = read_schedules(block.name, content.get("schedules"))
+    for schedule in schedules:
+        # as Prefect puts them together for a run, which it does not check
+        merged = {**parameters, **schedule.parameters}
+        require_valid(f"schedule {schedule.slug} of {block.name}", form, merged, complete=True)
     name = pool_of(pool.get("name"), settings)
     require_name(name)
     limit, options = _limit(block.name, content.get("concurrency_limit"))
@@ -89,7 +94,7 @@ def read_block(block: Block, settings: Settings) -> Request:
             "pull_steps": list(block.pull),
             "parameter_openapi_schema": form,
         },
-        schedules=read_schedules(block.name, content.get("schedules")),
+        schedules=schedules,
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: `roundhouse run | list | status | up | deploy | doctor`."""
+"""The command line: `roundhouse run | list | status | up | worker | deploy | doctor`."""
 
 import logging
 import os
@@ -96,6 +96,19 @@ def up(
 
         settings = load_settings()
         serve(settings.model_copy(update={"host": host}) if host else settings, _console())
+
+
+@app.command()
+def worker(
+    pool: Annotated[str | None, typer.Option("--pool", help="Work pool to take runs from.")] = None,
+) -> None:
+    """Take the runs of a work pool until Ctrl-C, on this machine or another."""
+    with _explained():
+        from infra.pool_worker import serve_pool
+        from infra.presence import joined
+        from tasks.settings import load_settings
+
+        serve_pool(joined(load_settings()), _console(), pool)
 
 
 @app.command()

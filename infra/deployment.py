@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from infra import environment
-from infra.automations import apply_automations
+from infra.automations import apply_automations, as_served
 from infra.blocks import read_block
 from infra.merging import deploy_one, find_deployment
+from infra.notifications import require_address
 from infra.pipelines import load_blocks, nearest
 from infra.pools import ensure_limits, ensure_pool, require_name
 from infra.schedules import from_server, next_run
@@ -41,6 +42,7 @@ def deploy_pipelines(
     """
     if pool is not None:
         require_name(pool)
+    require_address(settings)
     blocks = load_blocks(settings.pipelines)
     for name in names:
         if name not in blocks:
@@ -48,6 +50,7 @@ def deploy_pipelines(
                 f"Unknown pipeline {name!r}.{nearest(name, blocks)} Known: {', '.join(blocks)}."
             )
     with prefect_client(settings) as client:
+        settings = as_served(client, settings)
         # all of the file is read before anything is sent
         requests = [read_block(blocks[name], settings) for name in names or blocks]
         pools = [pool] if pool else [r.choices["work_pool_name"] for r in requests]

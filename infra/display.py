@@ -98,7 +98,9 @@ class StageDisplay(logging.Handler):
         self._console.print(line + Text(note, style="dim"), soft_wrap=True)
 
 
-def show_summary(console: Console, summary: Summary, seconds: float, log: str) -> None:
+def show_summary(
+    console: Console, summary: Summary, seconds: float, log: str, *, served: bool = False
+) -> None:
     """Shows what a run came to.
 
     Args:
@@ -106,6 +108,7 @@ def show_summary(console: Console, summary: Summary, seconds: float, log: str) -
         summary: The flow's outcome.
         seconds: Seconds that the whole command took.
         log: Path of the log file.
+        served: Whether the pages over the run are there now.
     """
     if summary.up_to_date:
         console.print(Text.assemble((summary.pipeline, "bold"), f" is {summary.up_to_date}"))
@@ -120,7 +123,9 @@ def show_summary(console: Console, summary: Summary, seconds: float, log: str) -
     _tell(console, "Model", f"{summary.model} v{summary.version}, {' and '.join(summary.aliases)}")
     _tell(console, "Proof", summary.proof)
     _tell(console, "Took", f"{seconds:.1f} s; full log in {log}")
-    _tell(console, "Browse", "roundhouse up: this run's pictures and check report, in a browser")
+    page = summary.page if served else ""
+    start = "roundhouse up: this run's pictures and check report, in a browser"
+    _tell(console, "Browse", page or start)
 
 
 def _tell(console: Console, title: str, text: str, style: str = "") -> None:

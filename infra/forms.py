@@ -6,13 +6,14 @@ the deployment stage by stage, whole; so a field that the pipeline sets is requi
 a run without it would silently train with the class's default.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import PipelineConfig
 from tasks.datasets import Dataset, get_dataset
 from tasks.errors import ConfigError
 from tasks.metrics import known_metrics
+from tasks.remote import scrubbed
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -30,6 +31,12 @@ KINDS = {
     ("preparation", "minimum_category_rows"): "category",
     ("evaluation", "mistakes"): "image",
 }
+# what tasks.remote.holds_secret refuses, as a pattern that JavaScript reads the same: a run that is
+# refused by the form never exists, and so keeps no parameters
+WITHOUT_SECRET = (
+    r"^(?:file://|(?![\s\S]*://)|(?![\s\S]*\?)(?!http[\s\S]*://[^\s/?#]*@)"
+    r"(?![\s\S]*://[^\s/?#]*:[^\s/?#]*@))"
+)
 
 
 def plain_form(flow: "Flow[..., Any]") -> dict[str, Any]:
@@ -90,6 +97,11 @@ def _group(
             shown = _field(name, raw)
             if (stage, name) == ("gate", "metric"):
                 shown["enum"] = list(known_metrics(dataset.problem))
+            if (stage, name) == ("ingestion", "location"):
+                shown["pattern"] = WITHOUT_SECRET
+                shown["description"] += (
+                    " No user, password or query: each run shows its parameters."
+                )
             if shown.get("type") == "array":
                 # the form takes an empty list for a missing one, unless it is said to be allowed
                 shown.setdefault("minItems", 0)
@@ -99,7 +111,9 @@ def _group(
     default = {key: values[key] for key in values if key in properties or key in hidden}
     return {
         "title": _title(stage),
-        "description": definition.get("description", "").rstrip(".") + described.get(stage, "."),
+        "description": definition.get("description", "").rstrip(".")
+        + described.get(stage, ".")
+        + _replacement(required),
         "type": "object",
         "properties": properties,
         "patternProperties": fixed,
@@ -107,6 +121,16 @@ def _group(
         "required": required,
         "default": {key: value for key, value in default.items() if value is not None},
     }
+
+
+def _replacement(required: Sequence[str]) -> str:
+    """What whoever calls the API must know, as the form sends every field by itself."""
+    if not required:
+        return ""
+    return (
+        " What a run is given here replaces the pipeline's whole group: through the API, send "
+        f"{', '.join(required)} as well."
+    )
 
 
 def _applies(stage: str, name: str, dataset: Dataset, architecture: str) -> bool:
@@ -134,21 +158,46 @@ def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def mistakes(form: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a deployment's parameters, by the schema that Prefect will enforce."""
+def mistakes(
+    form: Mapping[str, Any], parameters: Mapping[str, Any], *, complete: bool = False
+) -> list[str]:
+    """What is wrong with parameters, by the schema that Prefect will enforce.
+
+    Args:
+        form: The schema.
+        parameters: Of a deployment, or of a run.
+        complete: Whether they are all that a run gets, so that nothing required may be missing.
+    """
     from prefect.utilities.schema_tools import validate
 
-    found = validate(dict(parameters), dict(form), ignore_required=True)
-    return [f"{'.'.join(map(str, error.path)) or 'parameters'}: {error.message}" for error in found]
+    found = validate(dict(parameters), dict(form), ignore_required=not complete)
+    return [f"{'.'.join(map(str, error.path)) or 'parameters'}: {_said(error)}" for error in found]
 
 
-def require_valid(name: str, form: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    """Makes sure that a block's parameters are those of its flow.
+def _said(error: Any) -> str:  # jsonschema ships no types
+    """What is wrong with one value, which is not shown where it may hold a password."""
+    if error.validator == "pattern" and error.validator_value == WITHOUT_SECRET:
+        return "an address without user, password and query was expected"
+    if error.validator == "required" and error.path:
+        return f"{error.message}, as what is given here replaces the pipeline's whole group"
+    return scrubbed(str(error.message))
+
+
+def require_valid(
+    name: str, form: Mapping[str, Any], parameters: Mapping[str, Any], *, complete: bool = False
+) -> None:
+    """Makes sure that parameters are those of their flow.
+
+    Args:
+        name: Whose they are, for the message.
+        form: The schema.
+        parameters: Of a block, or of one of its schedules' runs.
+        complete: Whether they are all that a run gets.
 
     Raises:
         ConfigError: They are not.
     """
-    if wrong := mistakes(form, parameters):
+    if wrong := mistakes(form, parameters, complete=complete):
         raise ConfigError(
             f"The parameters of {name} are not those of its flow: {'; '.join(wrong[:3])}. Expected "
             f"some of {', '.join(form['properties'])}. Correct the block."

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MEMORY = "x-roundhouse"
 ABSENT = object()
+POOL = "work_pool_name"
 
 
 def deploy_one(
@@ -47,12 +48,12 @@ def deploy_one(
     wanted = {
         key: three_way(value, before.get(key), now[key]) for key, value in request.choices.items()
     }
-    kept = _differences(request, before, wanted)
+    if pool or not now[POOL]:
+        wanted[POOL] = pool or request.choices[POOL]
+    kept = _differences(request, before, now, wanted)
     if mistakes(request.facts["parameter_openapi_schema"], wanted["parameters"]):
         wanted["parameters"] = request.choices["parameters"]
         kept = ["parameters of the UI no longer fit the flow; those of the file are back"]
-    if pool or not now["work_pool_name"]:
-        wanted["work_pool_name"] = pool or request.choices["work_pool_name"]
     changed = {key: value for key, value in wanted.items() if value != now[key]}
     changed |= {key: value for key, value in facts.items() if value != getattr(there, key)}
     deployed = [_remembered(s) for s in last["schedules"]] if last else None
@@ -60,7 +61,10 @@ def deploy_one(
     done = _send_schedules(client, there, plan)
     if changed:
         _send(client, there, changed, wanted)
-        names = {"parameter_openapi_schema": "form" if not done else ""}
+        names = {
+            "parameter_openapi_schema": "form" if not done else "",
+            POOL: f"work pool {wanted[POOL]}",
+        }
         done = [n for n in (names.get(key, _title(key)) for key in changed) if n] + done
     return done, [*kept, *plan.kept]
 
@@ -93,7 +97,7 @@ def _create(
     options = values["concurrency_options"]
     given = {
         **values,
-        "work_pool_name": pool or values["work_pool_name"],
+        POOL: pool or values[POOL],
         "concurrency_options": ConcurrencyOptions(**options) if options else None,
     }
     schedules = [_as_prefect(schedule) for schedule in request.schedules]
@@ -110,9 +114,9 @@ def _send(
     from prefect.client.schemas.actions import DeploymentUpdate
 
     sent = dict(changed)
-    if "work_pool_name" in sent or "work_queue_name" in sent:
+    if POOL in sent or "work_queue_name" in sent:
         # a queue belongs to a pool
-        sent |= {key: wanted[key] for key in ("work_pool_name", "work_queue_name")}
+        sent |= {key: wanted[key] for key in (POOL, "work_queue_name")}
     client.update_deployment(there.id, DeploymentUpdate(**sent))
 
 
@@ -181,7 +185,7 @@ def _choices(there: "DeploymentResponse") -> dict[str, Any]:
         "description": there.description or "",
         "tags": sorted(there.tags),
         "parameters": there.parameters,
-        "work_pool_name": there.work_pool_name,
+        POOL: there.work_pool_name,
         "work_queue_name": there.work_queue_name or "default",
         "job_variables": there.job_variables,
         "concurrency_limit": limit.limit if limit else None,
@@ -191,15 +195,22 @@ def _choices(there: "DeploymentResponse") -> dict[str, Any]:
 
 
 def _differences(
-    request: Request, before: Mapping[str, Any], wanted: Mapping[str, Any]
+    request: Request,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    wanted: Mapping[str, Any],
 ) -> list[str]:
     """What was changed in the UI and stays, in a sentence."""
-    names = [
-        _title(key)
+    keys = [
+        key
         for key, value in request.choices.items()
         if wanted[key] != value and before.get(key) == value
     ]
-    return [f"{', '.join(names)} changed in the UI, and kept"] if names else []
+    names = [_title(key) for key in keys if key != POOL]
+    kept = [f"{', '.join(names)} changed in the UI, and kept"] if names else []
+    # the UI or an earlier --pool; which of them is not known
+    stays = POOL in keys and now[POOL] == wanted[POOL]
+    return [*kept, f"work pool {wanted[POOL]}, as before"] if stays else kept
 
 
 def _title(key: str) -> str:

@@ -18,6 +18,16 @@ TEAMS_HOSTS = ("webhook.office.com", "logic.azure.com", "powerplatform.com")
 MAIL_SCHEMES = ("mailto", "mailtos")
 
 
+def require_address(settings: Settings) -> None:
+    """Makes sure that messages could be sent to the settings' address, if there is one.
+
+    Raises:
+        ConfigError: It is no address, or of none of the kinds that can be told.
+    """
+    if settings.notify:
+        _parts(settings.notify.get_secret_value())
+
+
 def notification_block(address: str) -> "NotificationBlock":
     """The block that sends to an address: of Slack, Teams, a mail server, or any web page.
 
@@ -29,18 +39,18 @@ def notification_block(address: str) -> "NotificationBlock":
     """
     from prefect.blocks import notifications
 
-    parts = urlsplit(address)
-    host = parts.hostname or ""
-    if parts.scheme in MAIL_SCHEMES and host:
+    scheme, host = _parts(address)
+    if scheme in MAIL_SCHEMES:
         # its block takes whatever address the mail library understands
         return notifications.SlackWebhook(url=address)
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError(
-            f"ROUNDHOUSE_NOTIFY begins with {parts.scheme or 'nothing'!r}; expected the address of "
-            "a webhook, https://..., or of a mailbox, mailtos://user:password@host?to=whom."
-        )
     if host.endswith(TEAMS_HOSTS):
-        return notifications.MicrosoftTeamsWebhook(url=address)
+        try:
+            return notifications.MicrosoftTeamsWebhook(url=address)
+        except ValueError:
+            raise ConfigError(
+                f"ROUNDHOUSE_NOTIFY is at {host} and not a whole address of a Teams workflow; "
+                "expected the one that Teams shows, with all that follows the question mark."
+            ) from None
     if host in SLACK_HOSTS:
         return notifications.SlackWebhook(url=address)
     return notifications.CustomWebhookNotificationBlock(
@@ -62,7 +72,7 @@ def apply_block(client: "SyncPrefectClient", settings: Settings) -> tuple[UUID |
     Returns:
         The block's id, and a sentence per change.
     """
-    if settings.notify is None:
+    if not settings.notify:
         return None, _remove(client)
     block = notification_block(settings.notify.get_secret_value())
     slug = block.get_block_type_slug()
@@ -73,6 +83,25 @@ def apply_block(client: "SyncPrefectClient", settings: Settings) -> tuple[UUID |
     verb = "changed" if slug in found else "created"
     document = block.save(BLOCK, overwrite=True)
     return cast(UUID, document), [*sentences, f"{verb} the notification block {BLOCK} ({slug})"]
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """Scheme and host of an address; what else is in it is nobody's business."""
+    try:
+        parts = urlsplit(address)
+        scheme, host = parts.scheme, parts.hostname or ""
+    except ValueError:
+        scheme, host = "", ""
+    if scheme not in ("http", "https", *MAIL_SCHEMES):
+        found = f"begins with {scheme!r}" if scheme else "has no scheme"
+    elif not host:
+        found = f"names no host after {scheme!r}"
+    else:
+        return scheme, host
+    raise ConfigError(
+        f"ROUNDHOUSE_NOTIFY {found}; expected the address of a webhook, https://..., or of a "
+        "mailbox, mailtos://user:password@host?to=whom. Correct or unset it."
+    )
 
 
 def _remove(client: "SyncPrefectClient", but: str = "") -> list[str]:

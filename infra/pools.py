@@ -36,7 +36,8 @@ def require_name(pool: str) -> None:
     ):
         raise ConfigError(
             f"Received {pool!r} as a work pool; expected a name without / % & > <, that does not "
-            "begin with 'prefect'. Choose another: --pool NAME, or work_pool in the block."
+            "begin with 'prefect'. Choose another: --pool NAME, ROUNDHOUSE_POOL, or work_pool in "
+            "the block."
         )
 
 
@@ -69,7 +70,7 @@ def ensure_pool(client: "SyncPrefectClient", name: str, settings: Settings) -> l
         hint = (
             ""
             if name == settings.pool
-            else f"; its runs wait for a worker: prefect worker start --pool {name!r}"
+            else f"; its runs wait for a worker: roundhouse worker --pool {name!r}"
         )
         return [f"work pool {name}: made, for processes{hint}"]
     return []

@@ -7,6 +7,7 @@ settings say, so they are told to call nobody but their own server.
 
 import sys
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 READING = ("GET", "HEAD", "OPTIONS")
 HEALTH = ("/api/health", "/api/ready")
 POLICY = (b"content-security-policy", b"connect-src 'self'")
+# how long an event is kept from the automations until the one before it has come
+LONGEST_WAIT_FOR_EVENT = timedelta(seconds=20)
 FORBIDDEN, POLICY_VIOLATION = 403, 1008
 
 
@@ -100,6 +103,17 @@ def take_turns_at_writing() -> None:
     AioSqliteConfiguration.begin_transaction = begin_to_write  # type: ignore[method-assign]
 
 
+def forget_lost_events() -> None:
+    """Has the automations wait seconds, not a quarter of an hour, for an event's predecessor.
+
+    Only the process that saw the predecessor knows of it: after a restart of the server, the first
+    crash of every run would be told, and cured, that much later.
+    """
+    from prefect.server.events.ordering import memory
+
+    memory.PRECEDING_EVENT_LOOKBACK = LONGEST_WAIT_FOR_EVENT  # type: ignore[attr-defined]
+
+
 def serve(host: str, port: int) -> None:
     """Serves the API, its pages and the background services until this process is told to end.
 
@@ -112,6 +126,7 @@ def serve(host: str, port: int) -> None:
     from prefect.settings import PREFECT_SERVER_CORS_ALLOWED_ORIGINS
 
     take_turns_at_writing()
+    forget_lost_events()
     names = {_host(o.encode()) for o in PREFECT_SERVER_CORS_ALLOWED_ORIGINS.value().split(",")}
     uvicorn.run(
         Guard(create_app(final=True), names),

@@ -1,11 +1,14 @@
 """What `roundhouse list` and `roundhouse status` show."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra import environment
 from infra.pipelines import Pipeline, configure
+from infra.presence import find_stack
+from tasks.errors import ServiceError
 from tasks.services import service_errors
 from tasks.settings import Settings
 
@@ -47,9 +50,27 @@ def show_status(console: "Console", pipelines: Mapping[str, Pipeline], settings:
             _add(table, pipeline.name, "none", "", "", "never", "")
         else:
             metric = configure(pipeline, ()).gate.metric
-            with service_errors(settings.mlflow_uri):
+            with _restarts(settings), service_errors(settings.mlflow_uri):
                 _add(table, *status_of(pipeline.name, metric, settings))
     console.print(table)
+
+
+@contextlib.contextmanager
+def _restarts(settings: Settings) -> Iterator[None]:
+    """Says of the running stack's own server that it comes back; nobody has to start it."""
+    try:
+        yield
+    except ServiceError:
+        stack = find_stack(settings)
+        if stack is None or stack.mlflow != settings.tracking_uri:
+            raise
+        from infra.stack import LOGS
+
+        raise ServiceError(
+            f"The MLflow server at {stack.mlflow} does not answer; expected it back soon, as "
+            f"`roundhouse up` (process {stack.process}) is starting it again. Try again in a "
+            f"moment, or see {settings.log_folder / LOGS['MLflow']}."
+        ) from None
 
 
 def status_of(name: str, metric: str, settings: Settings) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ NEEDED_LATER = (
 )
 # a stack that is started meanwhile holds the same lock, and is joined
 WAIT_SECONDS = 0.5
+# as often as any setting of the server's can expect
+SECONDS_BETWEEN_SIGNS_OF_LIFE = 30
 logger = logging.getLogger(__name__)
 
 
@@ -91,7 +93,8 @@ def _run_alone(
         console.print(f"[bold]{config.pipeline}[/]: {config.ingestion.dataset}")
         with StageDisplay(console):
             summary = run_flow(config, server, force=force)
-        show_summary(console, summary, time.perf_counter() - started, str(log))
+        seconds = time.perf_counter() - started
+        show_summary(console, summary, seconds, str(log), served=server is None)
 
 
 @contextlib.contextmanager
@@ -167,11 +170,13 @@ def prefect_api(settings: Settings) -> Iterator[EmbeddedServer | None]:
 
 def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bool) -> "Summary":
     """Runs the flow in this process and returns what it came to."""
+    from prefect import tags
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.training import train
+    from infra.automations import TAG
     from tasks import prover, turns
 
     if server is not None:
@@ -179,9 +184,11 @@ def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bo
         server.wait()
     parameters = {name: getattr(config, name) for name in type(config).model_fields}
     # a heartbeat tells a server that outlives the run; its thread would delay the end by a second
+    heartbeat = SECONDS_BETWEEN_SIGNS_OF_LIFE if server is None else None
     with (
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-        turns.held() if server is not None else contextlib.nullcontext(),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: heartbeat}),
+        # by its tag a stack's automations know the run, and find it when its process is gone
+        turns.held() if server is not None else tags(TAG, config.pipeline),
     ):
         try:
             summary: Summary = train(**parameters, force=force)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,11 +15,10 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from rich.markup import escape
 
-from infra import access, answers, databases, worker
+from infra import answers, databases, preconditions, worker
 from infra.presence import Stack, drop_record, find_stack, write_record
 from infra.servers import Part, mlflow_server, prefect_server
 from infra.supervision import Watched, stop_in_order, stop_leftovers
-from tasks.errors import ConfigError
 from tasks.home import prepare_home
 from tasks.settings import Settings
 
@@ -43,14 +41,13 @@ def serve(settings: Settings, console: "Console") -> None:
     """Serves the home until Ctrl-C; if it is being served already, says where and returns.
 
     Raises:
-        ConfigError: A port is taken, or the settings name other servers, or let anybody in.
+        ConfigError: The settings allow no stack, or a port is taken.
         ServiceError: A part does not start.
     """
     began = time.monotonic()
-    access.require_credentials(settings)
     parts = (prefect_server(settings), mlflow_server(settings))
     prefect, mlflow = parts
-    _require_own(settings, prefect, mlflow)
+    preconditions.require_startable(settings, prefect, mlflow)
     prepare_home(settings)
     own = settings.model_copy(
         update={"prefect_api_url": f"{prefect.address}/api", "tracking_uri": mlflow.address}
@@ -61,7 +58,9 @@ def serve(settings: Settings, console: "Console") -> None:
         stop_leftovers(settings, console.print)
         databases.prepare_databases(settings)
         for part in parts:
-            _require_free(settings, part)
+            preconditions.require_free(settings, part)
+        for sentence in preconditions.warnings(settings):
+            console.print(f"[yellow]![/] {escape(sentence)}", soft_wrap=True)
         _Serving(own, console, ending, began).serve(prefect, mlflow)
 
 
@@ -196,6 +195,9 @@ class _Serving:
                 env={
                     **os.environ,
                     **worker.client_environment(self._settings),
+                    # its worker goes by the same, whatever the last stack's settings were
+                    "ROUNDHOUSE_CRASHED_RUNS": self._settings.crashed_runs,
+                    "ROUNDHOUSE_HEARTBEAT_SECONDS": str(self._settings.heartbeat_seconds),
                     "COLUMNS": str(self._console.width),
                 },
                 start_new_session=True,
@@ -251,30 +253,3 @@ def _show_running(stack: Stack, console: "Console") -> None:
     console.print(f"`roundhouse up` (process {stack.process}) {doing} this home:")
     for name, address in (("Prefect", stack.prefect), ("MLflow", stack.mlflow)):
         console.print(f"  {name:<8}[link={address}]{address}[/link]", soft_wrap=True)
-
-
-def _require_own(settings: Settings, prefect: Part, mlflow: Part) -> None:
-    for name, given, own in (
-        ("ROUNDHOUSE_PREFECT_API_URL", settings.prefect_api_url, f"{prefect.address}/api"),
-        ("ROUNDHOUSE_TRACKING_URI", settings.tracking_uri, mlflow.address),
-    ):
-        if given and given.rstrip("/").replace("//localhost", "//127.0.0.1") != own:
-            raise ConfigError(
-                f"{name} names another server than the one at {own} that `roundhouse up` starts; "
-                "expected none, as every command would use the other. Unset it (PREFECT_API_URL "
-                "and MLFLOW_TRACKING_URI count as well), or use that server without `up`."
-            )
-
-
-def _require_free(settings: Settings, part: Part) -> None:
-    host = settings.host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, part.port))
-        except OSError as error:
-            raise ConfigError(
-                f"Port {part.port} is taken ({error.strerror}); the {part.name} server needs a "
-                f"free one. Stop what uses it, or set {part.setting} to another."
-            ) from error

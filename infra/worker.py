@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.environment import environment
 from infra.servers import Part
@@ -22,21 +22,28 @@ from tasks.remote import is_remote
 from tasks.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import psutil
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun, State
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
+    from prefect.workers.base import BaseWorkerResult
     from prefect.workers.process import ProcessWorker
 
 HEARTBEAT_SECONDS = 10
 POLL_SECONDS = 1
 FLOW_RUN, WORKER = "PREFECT__FLOW_RUN_ID", "PREFECT__WORKER_NAME"
+# set for a `roundhouse worker`: what tells it from the worker of `roundhouse up` on the same home
+BESIDE = "ROUNDHOUSE_WORKER"
 logger = logging.getLogger("prefect.roundhouse.worker")
 
 
 def worker_name(settings: Settings) -> str:
     """Name of a home's worker on this machine, the same each time."""
     home = hashlib.sha256(str(settings.home_folder).encode()).hexdigest()[:6]
-    return f"{socket.gethostname()}-{home}"
+    beside = os.environ.get(BESIDE)
+    return "-".join(filter(None, (socket.gethostname(), home, beside)))
 
 
 def worker_part(settings: Settings) -> Part:
@@ -109,9 +116,8 @@ async def _work(settings: Settings) -> None:
 
     import anyio
     from prefect.client.orchestration import get_client
-    from prefect.workers.process import ProcessWorker
 
-    worker = ProcessWorker(
+    worker = worker_type()(
         work_pool_name=settings.pool,
         name=worker_name(settings),
         limit=settings.runs_at_once,
@@ -130,6 +136,52 @@ async def _work(settings: Settings) -> None:
             group.cancel_scope.cancel()
         end_flow_runs(settings)
         await _take_over(client, settings, keep=True)
+
+
+def worker_type() -> "type[ProcessWorker]":
+    """Prefect's worker, as one that does not mind a run that comes back while it is still there.
+
+    A crashed run is scheduled again within a second. Prefect's own worker has by then reported the
+    crash, but not yet let go of the run: taking it again would end the worker, with all its runs.
+    """
+    import abc
+
+    import anyio
+    from prefect.workers.process import ProcessWorker
+
+    # a class with ABC among its bases does not take ProcessWorker's place in Prefect's registry
+    class PatientWorker(ProcessWorker, abc.ABC):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._at_work: set[UUID] = set()
+
+        async def _submit_scheduled_flow_runs(
+            self, flow_run_response: "list[WorkerFlowRunResponse]"
+        ) -> "list[FlowRun]":
+            # what is left out is offered again at the next poll
+            fresh = [r for r in flow_run_response if r.flow_run.id not in self._at_work]
+            return await super()._submit_scheduled_flow_runs(fresh)
+
+        async def _submit_run_and_capture_errors(
+            self,
+            flow_run: "FlowRun",
+            task_status: "anyio.abc.TaskStatus[int | Exception] | None" = None,
+        ) -> "BaseWorkerResult | Exception":
+            self._at_work.add(flow_run.id)
+            try:
+                return await super()._submit_run_and_capture_errors(flow_run, task_status)
+            finally:
+                self._at_work.discard(flow_run.id)
+
+        async def _propose_crashed_state(
+            self, flow_run: "FlowRun", message: str, client: "PrefectClient | None" = None
+        ) -> None:
+            # the crash was reported when the process ended; the run may have been scheduled since
+            current = await (client or self.client).read_flow_run(flow_run.id)
+            if current.state is None or not current.state.is_scheduled():
+                await super()._propose_crashed_state(flow_run, message, client)
+
+    return PatientWorker
 
 
 async def _run_worker(worker: "ProcessWorker") -> None:

@@ -5,12 +5,13 @@ import logging
 from typing import Any
 
 from prefect import task
+from prefect.context import FlowRunContext
 
 from tasks import gate, prover, remote, tracking
 from tasks.announcements import label_flow_run
 from tasks.config import PipelineConfig
 from tasks.datasets import get_dataset
-from tasks.errors import ServiceError
+from tasks.errors import ConfigError, ServiceError
 from tasks.freshness import Standing, find_standing, locate_source
 from tasks.handoffs import Handoff, RunContext, Source
 from tasks.home import prepare_home
@@ -49,9 +50,11 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     A failure is kept as a failed MLflow run, so that it is seen there as well.
 
     Raises:
+        ConfigError: The worker that started the run knows no MLflow server.
         SourceError: The source files are missing or damaged.
         ServiceError: A service does not answer.
     """
+    _require_tracking(settings)
     prepare_home(settings)
     gate.require_known(config.gate.metric, get_dataset(config.ingestion.dataset).problem)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
@@ -93,6 +96,19 @@ def parameters_of(config: PipelineConfig) -> dict[str, str]:
         else:
             flat[name] = _text(value)
     return flat
+
+
+def _require_tracking(settings: Settings) -> None:
+    """Refuses to let a deployed run train into a home of its worker's, where nobody would look."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run and run.deployment_id and not settings.tracking_uri:
+        raise ConfigError(
+            "ROUNDHOUSE_TRACKING_URI is not set where this run's worker was started; expected the "
+            "address of the MLflow server, as a deployed run belongs to a stack. Start the worker "
+            "with `roundhouse worker`, or give it PREFECT_API_URL, ROUNDHOUSE_TRACKING_URI, "
+            "ROUNDHOUSE_HOME and ROUNDHOUSE_STORAGE."
+        )
 
 
 def _open_run(

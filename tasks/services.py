@@ -58,7 +58,8 @@ def _no_entry(uri: str, error: Exception) -> ConfigError:
         )
     return ConfigError(
         f"The MLflow server at {shown(uri)} does not let us in; expected its user and password. "
-        "Set ROUNDHOUSE_USER and ROUNDHOUSE_PASSWORD to those with which it was started."
+        "Set ROUNDHOUSE_USER and ROUNDHOUSE_PASSWORD or ROUNDHOUSE_PASSWORD_FILE to those with "
+        "which it was started."
     )
 
 

@@ -114,21 +114,25 @@ class Settings(BaseSettings):
     crashed_runs: Literal["retry", "leave"] = Field(
         default="retry",
         description="Whether a run whose process died goes on from where it stopped, or is left "
-        "as crashed.",
+        "as crashed. Not given, `roundhouse deploy` leaves it as the server has it.",
     )
     heartbeat_seconds: int = Field(
         default=60,
         ge=30,
         description="Seconds between two signs of life of a run; after three without one it is "
-        "marked as crashed.",
+        "marked as crashed. Not given, `roundhouse deploy` leaves it as the server has it.",
     )
     notify: SecretStr | None = Field(
         default=None,
         description="Address that is told of failed runs, failed checks, new champions and lost "
-        "gates: a webhook of Slack or Teams, mailto://, or any other https address.",
+        "gates: a webhook of Slack or Teams, mailto://, or any other https address. Not given, the "
+        "server's messages stay as they are; empty, they are removed.",
     )
     keep_days: int = Field(
-        default=90, ge=1, description="Days after which ended runs leave Prefect; MLflow keeps all."
+        default=90,
+        ge=1,
+        le=36500,
+        description="Days after which ended runs leave Prefect; MLflow keeps all.",
     )
     pipelines: Path = Field(
         default=PROJECT_FOLDER / "infra" / "prefect.yaml",

@@ -114,7 +114,8 @@ class Storage:
         uri = f"{self.uri}/records/{name}.json"
         if self.is_local:
             try:
-                return self._local(uri).read_text()
+                with disk_errors(self.uri, "read from"):
+                    return self._local(uri).read_text()
             except FileNotFoundError:
                 return None
         with self._store() as filesystem:
@@ -262,14 +263,19 @@ def _store_errors(uri: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def disk_errors(place: str) -> Iterator[None]:
-    """Says in a sentence what a full or read-only disk means; other errors pass."""
+def disk_errors(place: str, attempt: str = "write to") -> Iterator[None]:
+    """Says in a sentence what a full or read-only disk means; other errors pass.
+
+    Args:
+        place: The storage or folder.
+        attempt: What is tried with it.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in CANNOT_WRITE or isinstance(error, StorageError):
             raise
         raise StorageError(
-            f"Cannot write to {place}: {error.strerror or error}. Free some space or make it "
+            f"Cannot {attempt} {place}: {error.strerror or error}. Free some space or make it "
             "writable, or set ROUNDHOUSE_HOME or ROUNDHOUSE_STORAGE to another place."
         ) from error

@@ -31,6 +31,7 @@ class Summary(Handoff):
         version: Its version.
         aliases: The aliases that the version has now.
         proof: One sentence on the fresh process that loaded the version.
+        page: Address of the run in the Prefect pages, which leads on to MLflow's.
     """
 
     pipeline: str
@@ -46,6 +47,7 @@ class Summary(Handoff):
     version: int = 0
     aliases: tuple[str, ...] = ()
     proof: str = ""
+    page: str = ""
 
 
 @stage(code=(), reuse=False)
@@ -79,8 +81,7 @@ def summarise_run(
     tracking.log_files(
         context, {"lineage.json": json.dumps(lineage, indent=2), "summary.md": markdown}
     )
-    address = prefect_address()
-    link = f"\n- Prefect: [{address}]({address})" if address else ""
+    link = f"\n- Prefect: [{summary.page}]({summary.page})" if summary.page else ""
     tracking.describe_run(context, markdown + link)
     show_summary(context, markdown, metric_rows(summary))
     return summary
@@ -118,6 +119,7 @@ def summarise(
         aliases=("champion", "challenger") if is_champion else ("challenger",),
         proof=f"a fresh process loaded {proof.uri} and reproduced {proof.rows} predictions "
         f"(largest difference {proof.largest_difference:.1g})",
+        page=prefect_address(),
     )
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from infra.examinations.findings import Finding, Stack
+from infra.forms import mistakes
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import DeploymentSchedule, Worker
@@ -31,7 +32,11 @@ def workers(stack: Stack) -> list[Finding]:
 
 
 def schedules(stack: Stack) -> list[Finding]:
-    """Whether every schedule has a slug, without which a deployment may drop or double it."""
+    """Whether every schedule has a slug, and the parameters that its deployment's form wants.
+
+    Without a slug a deployment may drop or double it. Parameters of its own replace the pipeline's
+    group by group, and Prefect checks neither them nor what they leave out.
+    """
     found = [(d.name, schedule) for d in read_deployments(stack) for schedule in d.schedules]
     nameless = [(name, schedule) for name, schedule in found if not schedule.slug]
     if nameless:
@@ -40,6 +45,8 @@ def schedules(stack: Stack) -> list[Finding]:
         fact = f"{name} has one without a slug, {_rule(schedule)}{more}"
         cure = "run `roundhouse deploy`, which gives one to those that were made in the UI"
         return [Finding("schedules", fact, cure)]
+    if wrong := [finding for d in read_deployments(stack) for finding in _unfit(stack, d)]:
+        return wrong
     paused = sum(not schedule.active for _, schedule in found)
     also = f", {paused} of them paused" if paused else ""
     return [Finding("schedules", f"{len(found)}, each with a slug{also}")]
@@ -47,10 +54,10 @@ def schedules(stack: Stack) -> list[Finding]:
 
 def automations(stack: Stack) -> list[Finding]:
     """Whether the automations are there that find crashed runs and tell people."""
-    from infra.automations import automation_names
+    from infra.automations import as_served, automation_names
 
-    wanted = automation_names(stack.settings)
     with stack.client() as client:
+        wanted = automation_names(as_served(client, stack.settings))
         there = {a.name: a.enabled for a in client.read_automations(limit=LIMIT)}
     what = "automations"
     if missing := [name for name in wanted if name not in there]:
@@ -102,9 +109,26 @@ def _pool(stack: Stack, name: str) -> Finding:
     if polling:
         return Finding(what, f"{polling[0].name} was heard {_last_heard(polling)} s ago")
     start = "`roundhouse up`" if name == stack.settings.pool else ""
-    cure = " or ".join(filter(None, (start, f"`prefect worker start --pool {name}`")))
+    ours = pool.type == "process"
+    command = "roundhouse worker" if ours else "prefect worker start"
+    cure = " or ".join(filter(None, (start, f"`{command} --pool {name}`")))
     last = f"; the last was heard {_last_heard(found)} s ago" if found else ""
     return Finding(what, f"none polls{last}", f"start {cure}")
+
+
+def _unfit(stack: Stack, deployment: "DeploymentResponse") -> list[Finding]:
+    """The schedules of a deployment whose runs would not train what its form asks for."""
+    found = []
+    for schedule in deployment.schedules:
+        merged = {**deployment.parameters, **schedule.parameters}
+        form = deployment.parameter_openapi_schema or {}
+        wrong = mistakes(form, merged, complete=True) if schedule.parameters and form else []
+        if wrong:
+            fact = f"the parameters of {schedule.slug} of {deployment.name} do not fit: {wrong[0]}"
+            page = f"{stack.pages}/deployments/deployment/{deployment.id}"
+            cure = f"correct them in the file that `roundhouse deploy` reads, or at {page}"
+            found.append(Finding("schedules", fact, cure))
+    return found
 
 
 def _last_heard(found: "Iterable[Worker]") -> str:

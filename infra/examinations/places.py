@@ -75,6 +75,7 @@ def disk_findings(what: str, found: Iterable[Disk]) -> list[Finding]:
 
 def _tried(what: str, trial: Trial, cure: str) -> Finding:
     if trial.problem:
-        return Finding(what, trial.problem.rstrip("."), cure)
+        # what follows its first sentence is a cure as well, for those who only run a pipeline
+        return Finding(what, trial.problem.partition(". ")[0].rstrip("."), cure)
     took = f"in {trial.seconds:.1f} s"
     return Finding(what, f"10 MB written and read back at {trial.place} {took}")

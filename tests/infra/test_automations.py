@@ -1,5 +1,6 @@
 """The automations on a real server, which the tests make quicker than it is by itself."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -7,19 +8,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.events import Event
+from prefect.server.events.ordering import memory
+from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Pending, Running
+from pydantic import SecretStr
 
-from infra.automations import apply_automations
+from infra.automations import apply_automations, as_served
+from infra.prefect_process import forget_lost_events
 from infra.servers import prefect_server as prefect_part
+from tasks.errors import ConfigError
 from tasks.settings import Settings
 
 SECONDS = 60
@@ -27,6 +35,12 @@ HERE = Path(__file__).parent
 # a window of 12 seconds
 SETTINGS = Settings().model_copy(update={"heartbeat_seconds": 4})
 QUICK = {"PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S"}
+# how Prefect's worker, and then its runner, tells of a process that could not even import its flow
+EXITED = (
+    "Flow run infrastructure exited with non-zero status code 1. Process exited with a general "
+    "error.",
+    "Process exited with status code: 1. Process exited with a general error.",
+)
 NAMES = [
     "roundhouse: a crashed run goes on",
     "roundhouse: a run that never began has crashed",
@@ -120,7 +134,27 @@ def test_they_are_made_once_and_changed_when_the_settings_are(client: SyncPrefec
     client.resume_automation(made(client)[NAMES[2]].id)
     leave = SETTINGS.model_copy(update={"crashed_runs": "leave"})
     assert f"removed the automation {NAMES[0]!r}" in apply_automations(client, leave)
-    assert len(apply_automations(client, SETTINGS)) == 1
+    retry = SETTINGS.model_copy(update={"crashed_runs": "retry"})
+    assert len(apply_automations(client, retry)) == 1
+
+
+def test_what_a_setting_decides_that_is_not_given_stays(client: SyncPrefectClient) -> None:
+    given = {"heartbeat_seconds": 50, "crashed_runs": "leave", "notify": SecretStr("https://x.org")}
+    apply_automations(client, SETTINGS.model_copy(update=given))
+    before = made(client)
+    assert len(before) == 7
+    # as in another shell
+    assert apply_automations(client, Settings()) == []
+    assert made(client) == before
+    served = as_served(client, Settings())
+    assert (served.heartbeat_seconds, served.crashed_runs) == (50, "leave")
+    with pytest.raises(ConfigError, match="ROUNDHOUSE_NOTIFY has no scheme"):
+        apply_automations(client, Settings(notify="hooks", crashed_runs="retry"))
+    # the crashed runs' automations came first
+    assert NAMES[0] in made(client)
+    emptied = apply_automations(client, Settings(notify="", crashed_runs="retry"))
+    assert len(emptied) == 6
+    assert sorted(made(client)) == NAMES
 
 
 def send_heartbeat(client: SyncPrefectClient, run_id: UUID) -> None:
@@ -135,24 +169,29 @@ def send_heartbeat(client: SyncPrefectClient, run_id: UUID) -> None:
 def test_silence_is_a_crash_unless_the_run_has_ended(client: SyncPrefectClient, pool: str) -> None:
     apply_automations(client, SETTINGS)
     deployment = deploy(client, "silent")
-    silent, mute, ended, broken = (
-        client.create_flow_run_from_deployment(deployment).id for _ in range(4)
+    silent, mute, ended, *broken = (
+        client.create_flow_run_from_deployment(deployment).id for _ in range(5)
     )
-    for run_id in (silent, mute, ended, broken):
+    # of the command line: nobody could start it again
+    lone = client.create_flow_run(flow(print, name="lone"), tags=["roundhouse"]).id
+    for run_id in (silent, mute, ended, lone, *broken):
         client.set_flow_run_state(run_id, Pending())
         client.set_flow_run_state(run_id, Running())
     client.set_flow_run_state(ended, Completed())
     # the second is late: the run has ended before its last sign of life arrives
     for run_id in (silent, ended):
         send_heartbeat(client, run_id)
-    exited = "Flow run infrastructure exited with non-zero status code 1."
-    client.set_flow_run_state(broken, Crashed(message=exited))
+    for run_id, exited in zip(broken, EXITED, strict=True):
+        client.set_flow_run_state(run_id, Crashed(message=exited))
     expected = ["Scheduled", "Pending", "Running", "Crashed", "AwaitingRetry"]
     # the one was killed before its first sign of life got through
-    eventually(lambda: states(client, silent) == states(client, mute) == expected)
+    # without a worker, both are called late soon after
+    eventually(lambda: states(client, silent)[:5] == states(client, mute)[:5] == expected)
     time.sleep(3)
     assert states(client, ended) == ["Scheduled", "Pending", "Running", "Completed"]
-    assert states(client, broken) == ["Scheduled", "Pending", "Running", "Crashed"]
+    for run_id in broken:
+        assert states(client, run_id) == ["Scheduled", "Pending", "Running", "Crashed"]
+    assert states(client, lone)[-1] == "Crashed"
     client.delete_deployment(deployment)
 
 
@@ -216,6 +255,35 @@ def test_a_killed_run_goes_on_and_a_healthy_long_one_is_left_alone(
     eventually(lambda: states(client, runs[0])[-1] == "Completed", 2 * window)
     assert [n for n in states(client, runs[0]) if n in told] == ["Running", "Completed"]
     assert len(set(lines(tmp_path / "healthy"))) == 1
+
+
+def test_an_event_whose_predecessor_is_lost_is_held_for_seconds_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "PRECEDING_EVENT_LOOKBACK", memory.PRECEDING_EVENT_LOOKBACK)
+    forget_lost_events()
+    ordering = memory.CausalOrdering("trial")
+
+    def event(seconds: int) -> ReceivedEvent:
+        received = datetime.now(UTC) - timedelta(seconds=seconds)
+        resource = {"prefect.resource.id": "trial"}
+        return ReceivedEvent(
+            id=uuid4(),
+            event="x",
+            resource=resource,
+            occurred=received,
+            received=received,
+            follows=uuid4(),
+        )
+
+    early, lost = event(5), event(25)
+
+    async def held() -> list[ReceivedEvent]:
+        await ordering.record_follower(early)
+        await ordering.record_follower(lost)
+        return await ordering.get_lost_followers()
+
+    assert asyncio.run(held()) == [lost]
 
 
 def test_no_event_was_lost_to_a_locked_database(client: SyncPrefectClient, log: Path) -> None:

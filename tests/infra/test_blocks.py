@@ -15,6 +15,10 @@ def changed(**content: Any) -> Block:
     return Block(block.name, {**block.content, **content}, block.pull)
 
 
+def nightly(**parameters: Any) -> dict[str, Any]:
+    return {"schedules": [{"slug": "nightly", "cron": "0 2 * * *", "parameters": parameters}]}
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 def test_every_block_can_be_deployed(name: str) -> None:
     request = read_block(BLOCKS[name], Settings())
@@ -63,6 +67,9 @@ def test_the_usual_pool_is_the_one_of_the_stacks_worker() -> None:
         ({"work_pool": {"name": "prefect-x"}}, "Received 'prefect-x' as a work pool"),
         ({"concurrency_limit": 0}, "concurrency_limit 0; expected a number from 1"),
         ({"concurrency_limit": {"limit": 1, "collision_strategy": "X"}}, "or CANCEL_NEW"),
+        (nightly(training={"epochs": 0}), "schedule nightly of digits are.*epochs: 0 is less"),
+        (nightly(training={"epochs": 3}), "nightly of digits.*'learning_rate' is a required"),
+        (nightly(nonsense=1), "schedule nightly of digits are not"),
         ({"entrypoint": "flows.nowhere.train"}, "cannot be imported"),
         ({"entrypoint": "tasks.settings.Settings"}, "is no flow"),
         ({"entrypoint": ""}, "cannot be imported"),
@@ -74,3 +81,9 @@ def test_a_block_that_cannot_be_deployed_gets_one_sentence(
     with pytest.raises(ConfigError, match=sentence) as caught:
         read_block(changed(**content), Settings())
     assert "\n" not in str(caught.value)
+
+
+def test_a_schedule_may_have_parameters_of_its_own() -> None:
+    own = {"training": {"learning_rate": 0.01, "epochs": 3}, "force": True}
+    (schedule,) = read_block(changed(**nightly(**own)), Settings()).schedules
+    assert schedule.parameters == own

@@ -26,7 +26,7 @@ def test_the_version_is_that_of_the_distribution(roundhouse: Any) -> None:
 @pytest.mark.parametrize("arguments", [("--help",), ()])
 def test_the_help_names_every_command(roundhouse: Any, arguments: tuple[str, ...]) -> None:
     done = roundhouse(*arguments)
-    for command in ("run", "list", "status", "up"):
+    for command in ("run", "list", "status", "up", "worker", "deploy", "doctor"):
         assert re.search(rf"^│ {command} +\w", done.stdout + done.stderr, re.MULTILINE)
 
 

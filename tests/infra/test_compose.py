@@ -110,3 +110,9 @@ def test_prefect_knows_every_setting() -> None:
         assert written - known == set()
     assert "url" in RedisMessagingSettings.model_fields
     assert "url" in RedisWorkerCleanupQueueSettings.model_fields
+
+
+def test_the_pages_at_its_address_are_those_that_call_nobody_else() -> None:
+    environment = SERVICES["prefect"]["environment"]
+    assert environment["PREFECT_SERVER_UI_V2_ENABLED"] == "false"
+    assert "/v2" not in environment["PREFECT_UI_URL"]

@@ -149,14 +149,31 @@ def test_parameters_of_the_ui_that_no_longer_fit_give_way(trial: Trial) -> None:
 def test_another_pool_stays_until_another_is_named(trial: Trial) -> None:
     trial.deploy()
     said = trial.deploy(pool="elsewhere")
-    assert "work pool" in said
+    assert f"✓ {trial.block['name']}: work pool elsewhere\n" in said
+    assert "as before" not in said
     assert trial.there.work_pool_name == "elsewhere"
-    assert "Nothing changed." in trial.deploy()
+    said = trial.deploy()
+    assert "Nothing changed." in said
+    assert f"· {trial.block['name']}: work pool elsewhere, as before\n" in said
     assert trial.there.work_pool_name == "elsewhere"
     trial.deploy(work_pool={"name": "local", "work_queue_name": "fast"})
     assert (trial.there.work_pool_name, trial.there.work_queue_name) == ("elsewhere", "fast")
-    trial.deploy(pool="local")
+    said = trial.deploy(pool="local")
+    assert "kept" not in said
+    assert "as before" not in said
     assert trial.there.work_pool_name == "local"
+
+
+def test_signs_of_life_stay_as_often_as_the_server_expects_them(trial: Trial) -> None:
+    asked = trial.settings
+    trial.settings = asked.model_copy(update={"heartbeat_seconds": 45})
+    trial.deploy()
+    trial.settings = asked
+    assert "Nothing changed." in trial.deploy()
+    signs = trial.there.job_variables["env"]
+    assert signs == {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "45"}
+    trial.settings = asked.model_copy(update={"heartbeat_seconds": 60})
+    trial.deploy()
 
 
 def test_a_limit_of_runs_comes_and_goes(trial: Trial) -> None:

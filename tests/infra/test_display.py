@@ -128,3 +128,12 @@ def test_a_model_that_was_not_promoted_and_has_no_figures_is_shown(console: Cons
 def test_of_a_pipeline_that_is_up_to_date_one_line_is_shown(console: Console) -> None:
     show_summary(console, Summary(pipeline="churn", up_to_date="up to date: [v1]"), 1, "log")
     assert text_of(console) == "churn is up to date: [v1]\n"
+
+
+def test_where_the_pages_are_there_the_runs_own_is_shown(console: Console) -> None:
+    page = "http://127.0.0.1:4200/v2/runs/flow-run/1"
+    with_page = SUMMARY.model_copy(update={"page": page})
+    show_summary(console, with_page, 1, "log", served=True)
+    assert f"Browse    {page}\n" in text_of(console)
+    show_summary(console, with_page, 1, "log")
+    assert "Browse    roundhouse up: this run" in text_of(console)

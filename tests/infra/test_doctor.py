@@ -232,8 +232,16 @@ def test_artefacts_that_cannot_be_written_are_told(tmp_path: Path, mlflow_databa
     (tmp_path / "file").touch()
     settings = Settings(home=tmp_path, artifacts=str(tmp_path / "file" / "artifacts"))
     found = only(places.artifacts(Stack(settings)))
-    assert "Not a directory" in found.fact
+    assert found.fact.endswith("Not a directory")
     assert "ROUNDHOUSE_ARTIFACTS" in found.cure
+
+
+def test_a_storage_that_cannot_be_written_has_one_cure(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(home=tmp_path, storage=str(tmp_path / "file" / "storage"))
+    found = only(places.storage(Stack(settings)))
+    assert found.fact.endswith("Not a directory")
+    assert "ROUNDHOUSE_STORAGE" in found.cure
 
 
 def test_an_old_mlflow_database_is_told(tmp_path: Path, mlflow_database: Path) -> None:
@@ -296,7 +304,7 @@ def test_a_pool_without_a_worker_is_told(ours: Any, lonely: Any) -> None:
     found = {finding.what: finding for finding in deployments.workers(ours())}
     assert found["worker of local"].is_well
     assert found["worker of lonely"].fact == "none polls"
-    assert found["worker of lonely"].cure == "start `prefect worker start --pool lonely`"
+    assert found["worker of lonely"].cure == "start `roundhouse worker --pool lonely`"
     assert not deployments.is_polled(ours(), "lonely")
 
 
@@ -304,6 +312,23 @@ def test_a_schedule_without_a_slug_is_told(ours: Any, lonely: Any) -> None:
     found = only(deployments.schedules(ours()))
     assert found.fact == "lonely has one without a slug, cron 0 5 * * *"
     assert "run `roundhouse deploy`" in found.cure
+
+
+def test_a_schedule_that_drops_the_pipelines_values_is_told(ours: Any) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    with ours().client() as client:
+        digits = client.read_deployment_by_name("train/digits")
+        (schedule,) = client.create_deployment_schedules(
+            digits.id, [(CronSchedule(cron="0 5 * * *"), False)]
+        )
+        place = f"/deployments/{digits.id}/schedules/{schedule.id}"
+        given = {"slug": "mine", "parameters": {"training": {"epochs": 3}}}
+        ours().ask_prefect(place, method="PATCH", body=given).raise_for_status()
+        found = only(deployments.schedules(ours()))
+        client.delete_deployment_schedule(digits.id, schedule.id)
+    assert "of digits do not fit: training: 'learning_rate' is a required" in found.fact
+    assert f"/deployments/deployment/{digits.id}" in found.cure
 
 
 def test_a_pipeline_that_is_not_deployed_is_told(ours: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from flows.training import train
 from infra.forms import mistakes, plain_form, require_valid, training_form
 from infra.pipelines import configure, load_pipelines
 from tasks.errors import ConfigError
+from tasks.remote import holds_secret
 from tasks.settings import Settings
 
 PIPELINES = load_pipelines(Settings().pipelines)
@@ -89,6 +90,7 @@ def test_a_field_shows_the_pipelines_value_and_its_bounds() -> None:
         ("model", {"architecture": "cnn"}, "model.architecture: 'mlp' was expected"),
         ("model", {"filters": [8]}, "'filters' was unexpected|'filters' does not match"),
         ("ingestion", {"dataset": "mnist"}, "ingestion.dataset: 'digits' was expected"),
+        ("ingestion", {"location": "https://h/x?sig=hush"}, "location: an address without user"),
         ("gate", {"metric": "acuracy"}, "gate.metric: 'acuracy' is not one of"),
         ("trainin", {"epochs": 3}, "'trainin' was unexpected|'trainin' does not match"),
     ],
@@ -114,3 +116,32 @@ def test_a_field_that_the_block_sets_is_shown_in_any_case() -> None:
     parameters = with_change("digits", "model", filters=[8])
     form = training_form(SCHEMA, configure(pipeline, ["model.filters=[8]"]), parameters)
     assert form["properties"]["model"]["properties"]["filters"]["default"] == [8]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/data/me@work?", "file:///data?", "https://host/x", "s3://bucket/me@work",
+        "abfs://container@account.dfs/x", "http://me:hush@host/x", "https://token@host/x",
+        "https://host/x?token=t", "s3://key:secret@bucket", "https://a@b:c@host", "memory://x?\nk",
+    ],
+)  # fmt: skip
+def test_a_location_with_a_password_is_refused_before_there_is_a_run(address: str) -> None:
+    """By the form, which the API checks as well, exactly where the configuration refuses it."""
+    form = form_of("digits")
+    found = mistakes(form, with_change("digits", "ingestion", location=address))
+    assert bool(found) is holds_secret(address)
+    assert "hush" not in str(found)
+    assert form["properties"]["ingestion"]["properties"]["location"]["type"] == "string"
+    location = {**PIPELINES["digits"].parameters["ingestion"], "location": None}
+    assert mistakes(form, {"pipeline": "digits", "ingestion": location}) == []
+
+
+def test_a_group_says_what_must_be_sent_with_it_through_the_api() -> None:
+    form = form_of("digits")
+    assert "send learning_rate as well" in form["properties"]["training"]["description"]
+    assert "as well" not in form["properties"]["checks"]["description"]
+    alone = {"pipeline": "digits", "training": {"epochs": 3}}
+    assert mistakes(form, alone) == []
+    sentence = "'learning_rate' is a required property, as what is given here replaces"
+    assert sentence in mistakes(form, alone, complete=True)[0]

@@ -23,7 +23,7 @@ from prefect.states import Crashed, Running
 from pydantic import SecretStr
 
 from infra.automations import apply_automations
-from infra.notifications import BLOCK, notification_block
+from infra.notifications import BLOCK, notification_block, require_address
 from infra.servers import prefect_server as prefect_part
 from tasks import announcements
 from tasks.errors import ConfigError, DataCheckFailed
@@ -196,7 +196,22 @@ def test_the_address_decides_who_sends(address: str, kind: str) -> None:
     assert notification_block(address).get_block_type_slug() == f"{kind}-webhook"
 
 
-def test_an_address_of_no_kind_is_refused_without_being_shown() -> None:
-    with pytest.raises(ConfigError, match="ROUNDHOUSE_NOTIFY begins with 'ftp'") as refused:
-        notification_block(f"ftp://me:{SECRET}@example.org")
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        (f"ftp://me:{SECRET}@example.org", "begins with 'ftp'"),
+        (f"hooks.example.org/{SECRET}", "has no scheme"),
+        (f"https:///{SECRET}", "names no host after 'https'"),
+        (f"http://[{SECRET}", "has no scheme"),
+    ],
+)
+def test_an_address_of_no_kind_is_refused_without_being_shown(address: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"ROUNDHOUSE_NOTIFY {reason}; expected") as refused:
+        require_address(Settings(notify=address))
+    assert SECRET not in str(refused.value)
+
+
+def test_half_an_address_of_teams_is_refused_without_being_shown() -> None:
+    with pytest.raises(ConfigError, match="not a whole address of a Teams workflow") as refused:
+        notification_block(f"https://a.logic.azure.com/{SECRET}")
     assert SECRET not in str(refused.value)

@@ -24,7 +24,7 @@ def client(settings: Settings) -> Iterator[Any]:
 def test_a_pool_for_processes_is_made_once(client: Any, settings: Settings) -> None:
     name = f"pool-{uuid.uuid4().hex[:6]}"
     (sentence,) = ensure_pool(client, name, settings)
-    assert f"prefect worker start --pool '{name}'" in sentence
+    assert f"roundhouse worker --pool '{name}'" in sentence
     pool = client.read_work_pool(name)
     assert pool.type == "process"
     assert "command" in pool.base_job_template["job_configuration"]

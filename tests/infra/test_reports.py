@@ -14,8 +14,10 @@ import pytest
 from rich.console import Console
 
 from infra.pipelines import Pipeline, load_pipelines
+from infra.presence import Stack, write_record
 from infra.reports import show_pipelines, show_status, status_of
 from tasks import tracking
+from tasks.errors import ServiceError
 from tasks.settings import Settings
 
 
@@ -125,3 +127,14 @@ def test_a_description_is_shown_as_it_is() -> None:
     text = shown(show_pipelines, pipelines(ingestion={"dataset": "digits"}))
     assert "for [/b] and [red]" in text
     assert "none" in text
+
+
+def test_a_server_that_the_stack_is_starting_again_is_said_to_come_back(tmp_path: Path) -> None:
+    gone = "http://127.0.0.1:9"
+    settings = Settings(home=tmp_path).model_copy(update={"tracking_uri": gone})
+    with pytest.raises(ServiceError, match="Start it, or correct ROUNDHOUSE_TRACKING_URI"):
+        status(settings)
+    write_record(settings, Stack(os.getpid(), "http://127.0.0.1:8", gone), {})
+    with pytest.raises(ServiceError, match=r"is starting it again.*mlflow-server\.log") as raised:
+        status(settings)
+    assert "ROUNDHOUSE_TRACKING_URI" not in str(raised.value)

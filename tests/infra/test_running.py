@@ -6,14 +6,18 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from filelock import FileLock
+from prefect import flow, runtime
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from rich.console import Console
 
 from infra.presence import Stack, write_record
-from infra.running import alone
+from infra.running import alone, run_flow
+from tasks.config import IngestionConfig, PipelineConfig
 from tasks.settings import Settings
 
 MLFLOW = "http://127.0.0.1:5000"
@@ -66,3 +70,19 @@ def test_a_run_stops_what_a_killed_stack_left(settings: Settings, console: Conso
         assert found == settings
         assert not psutil.pid_exists(part.pid)
     assert shown(console) == "! Stopping what a killed `roundhouse up` left: Prefect.\n"
+
+
+def test_a_run_beside_a_stack_can_be_found_when_its_process_is_gone(
+    prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    @flow(name="train", persist_result=False)
+    def train(pipeline: str, force: bool, **others: Any) -> None:
+        seen.extend([runtime.flow_run.tags, get_current_settings().flows.heartbeat_frequency])
+
+    monkeypatch.setattr("flows.training.train", train)
+    config = PipelineConfig(pipeline="digits", ingestion=IngestionConfig(dataset="digits"))
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        run_flow(config, None, force=False)
+    assert (set(seen[0]), seen[1]) == ({"roundhouse", "digits"}, 30)

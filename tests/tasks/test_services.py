@@ -130,3 +130,11 @@ def test_a_text_is_scrubbed_of_all_that_gives_away():
     text = "GET http://u:pw@h/x?key=k failed, url: /x?key=k, at https://v@h"
     assert scrubbed(text) == "GET http://h/x?... failed, url: /x?... at https://h"
     assert scrubbed("Is this the file?yes") == "Is this the file?yes"
+
+
+def test_a_password_that_is_wrong_can_come_from_a_file_as_well():
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import UNAUTHENTICATED
+
+    with pytest.raises(ConfigError, match="ROUNDHOUSE_PASSWORD_FILE"), service_errors("http://x"):
+        raise MlflowException("no", error_code=UNAUTHENTICATED)

@@ -59,6 +59,7 @@ def test_the_pages_are_at_the_server_without_its_password(monkeypatch: pytest.Mo
     [
         ("ROUNDHOUSE_TIMEOUT_SECONDS", "soon", "should be a valid number"),
         ("ROUNDHOUSE_TIMEOUT_SECONDS", "0", "should be greater than 0"),
+        ("ROUNDHOUSE_KEEP_DAYS", "99999999999", "should be less than or equal to 36500"),
         ("ROUNDHOUSE_PREFECT_PORT", "70000", "should be less than or equal to 65535"),
     ],
 )

@@ -155,3 +155,9 @@ def test_other_errors_of_the_system_pass() -> None:
 def test_an_unknown_protocol_is_said_in_a_sentence() -> None:
     with pytest.raises(StorageError, match=r"nowhere://bucket cannot.*ROUNDHOUSE_STORAGE"):
         Storage("nowhere://bucket").put_bytes(b"x")
+
+
+def test_a_storage_that_became_a_file_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "storage").touch()
+    with pytest.raises(StorageError, match=r"Cannot read from .*: Not a directory.*STORAGE"):
+        Storage(str(tmp_path / "storage")).read_record("stage/key")
