@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -38,7 +39,9 @@ def wait_for(port: int) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], port: int, ending: signal.Signals = signal.SIGTERM, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
     """A service for as long as it lasts, once something listens on its port."""
     log = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(command, stdout=log, stderr=log, **options)
@@ -46,7 +49,7 @@ def running(command: list[str], port: int, **options: Any) -> Iterator[subproces
         wait_for(port)
         yield process
     finally:
-        process.terminate()
+        process.send_signal(ending)
         process.wait(timeout=20)
 
 
@@ -96,7 +99,8 @@ def postgres() -> Iterator[Callable[[str], str]]:
 
     options = [f"-cport={port}", "-cfsync=off", "-cunix_socket_directories="]
     command = [str(binaries / "postgres"), "-D", str(folder / "data"), *options]
-    with running(command, port, cwd=folder, **whom):
+    # asked politely, it would wait for the clients that it still has
+    with running(command, port, signal.SIGINT, cwd=folder, **whom):
         yield make
     shutil.rmtree(folder)
 

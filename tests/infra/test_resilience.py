@@ -56,9 +56,6 @@ def test_a_run_survives_that_each_part_is_killed(busy: Any) -> None:
         )
         busy.wait_for(f"✓ {name} answers again.\n")
     assert busy.ended(number)["state_type"] == "COMPLETED"
-    assert [(name, version) for name, version, _ in busy.command.registry()] == [
-        ("digits", 1),
-        ("digits", 2),
-    ]
+    assert sorted(version for _, version, _ in busy.command.registry()) == [1, 2]
     assert [run.info.status for run in busy.command.runs("digits")] == ["FINISHED", "FINISHED"]
     assert not LOCKED.search(busy.logs())
