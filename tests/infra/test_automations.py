@@ -1,6 +1,7 @@
 """The automations on a real server, which the tests make quicker than it is by itself."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import psutil
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -225,6 +227,13 @@ def start_worker(
     for worker in workers:
         worker.terminate()
         worker.wait(SECONDS)
+    # a run outlives its killed worker, and would wait for a server that is gone
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            variables = process.environ()
+            is_ours = variables.get("PREFECT_API_URL") == f"{part.address}/api"
+            if is_ours and "PREFECT__FLOW_RUN_ID" in variables:
+                process.kill()
 
 
 def lines(path: Path) -> list[str]:
