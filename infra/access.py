@@ -1,6 +1,5 @@
 """Who is let in: the password of both servers, and the names under which they are reached."""
 
-import base64
 import ipaddress
 import os
 import socket
@@ -8,7 +7,7 @@ import urllib.error
 import urllib.request
 
 from tasks.errors import ConfigError, ServiceError
-from tasks.remote import said_by_system, shown
+from tasks.remote import basic_login, said_by_system, shown
 from tasks.settings import Settings
 
 MINIMUM_LENGTH = 12
@@ -121,7 +120,7 @@ def require_prefect(api_url: str, timeout_seconds: float) -> None:
     """
     request = urllib.request.Request(f"{shown(api_url).rstrip('/')}/admin/version")
     if pair := os.environ.get("PREFECT_API_AUTH_STRING"):
-        request.add_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
+        request.add_header("Authorization", basic_login(pair))
     elif key := os.environ.get("PREFECT_API_KEY"):
         request.add_header("Authorization", f"Bearer {key}")
     try:

@@ -1,6 +1,5 @@
 """Whether a part of the stack is well, asked over HTTP and without any heavy library."""
 
-import base64
 import json
 import urllib.error
 import urllib.parse
@@ -11,6 +10,7 @@ from typing import Any
 
 from infra import access
 from infra.worker import HEARTBEAT_SECONDS, worker_name
+from tasks.remote import basic_login
 from tasks.settings import Settings
 
 ANSWER_SECONDS = 5.0
@@ -58,8 +58,7 @@ def worker_polls(settings: Settings, since: datetime) -> bool | None:
 def _ask(address: str, settings: Settings) -> Any:
     request = urllib.request.Request(address, b"{}", {"Content-Type": "application/json"})
     if given := access.credentials(settings):
-        token = base64.b64encode(":".join(given).encode()).decode()
-        request.add_header("Authorization", f"Basic {token}")
+        request.add_header("Authorization", basic_login(":".join(given)))
     with _answer(request) as answer:
         return json.load(answer)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from infra.automations import TAG
 from infra.forms import plain_form, require_valid, training_form
 from infra.pipelines import Block, configure, nearest
 from infra.pools import pool_of, require_name
@@ -17,7 +18,6 @@ from tasks.settings import Settings
 if TYPE_CHECKING:
     from prefect import Flow
 
-TAG = "roundhouse"
 KEYS = (
     "name", "description", "tags", "version", "entrypoint", "parameters", "schedules", "work_pool",
     "concurrency_limit", "enforce_parameter_schema", "pull",
@@ -66,11 +66,6 @@ def read_block(block: Block, settings: Settings) -> Request:
         tags.append(config.ingestion.dataset)
         description = describe(description, config)
     require_valid(block.name, form, parameters)
-    schedules = read_schedules(block.name, content.get("schedules"))
-    for schedule in schedules:
-        # as Prefect puts them together for a run, which it does not check
-        merged = {**parameters, **schedule.parameters}
-        require_valid(f"schedule {schedule.slug} of {block.name}", form, merged, complete=True)
     name = pool_of(pool.get("name"), settings)
     require_name(name)
     limit, options = _limit(block.name, content.get("concurrency_limit"))
@@ -94,8 +89,20 @@ def read_block(block: Block, settings: Settings) -> Request:
             "pull_steps": list(block.pull),
             "parameter_openapi_schema": form,
         },
-        schedules=schedules,
+        schedules=_schedules(block, form, parameters),
     )
+
+
+def _schedules(
+    block: Block, form: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> tuple[Schedule, ...]:
+    """The schedules of a block, each with parameters that make a run."""
+    schedules = read_schedules(block.name, block.content.get("schedules"))
+    for schedule in schedules:
+        # as Prefect puts them together for a run, which it does not check
+        merged = {**parameters, **schedule.parameters}
+        require_valid(f"schedule {schedule.slug} of {block.name}", form, merged, complete=True)
+    return schedules
 
 
 def _job_variables(given: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

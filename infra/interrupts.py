@@ -1,11 +1,13 @@
-"""Ctrl-C at a moment that breaks nothing."""
+"""What a user's wish to end does: Ctrl-C at a moment that breaks nothing, or a call of ours."""
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 POSTPONED_SECONDS = 0.02
+# Ctrl-C, an ordinary kill, and a terminal that was closed
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
@@ -22,6 +24,26 @@ def orderly_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in found.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def at_endings(act: Callable[[], None]) -> Iterator[None]:
+    """While it lasts, whatever is to end this process calls a function instead.
+
+    Args:
+        act: The function; it may be called at any moment, and more than once.
+    """
+    found = {}
+    for number in ENDINGS:
+        # a shell that starts us in the background has Ctrl-C ignored, which is not meant for us;
+        # nohup has the closed terminal ignored, and means it
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            found[number] = signal.signal(number, lambda *_: act())
+    try:
+        yield
+    finally:
         for number, handler in found.items():
             signal.signal(number, handler)
 

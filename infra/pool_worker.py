@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from filelock import FileLock, Timeout
 from rich.markup import escape
 
 from infra import worker
+from infra.interrupts import at_endings
 from infra.pools import require_name
 from tasks.errors import ConfigError, ServiceError
 from tasks.home import prepare_home
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console
-
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve_pool(settings: Settings, console: "Console", pool: str | None = None) -> None:
@@ -56,11 +54,8 @@ def serve_pool(settings: Settings, console: "Console", pool: str | None = None) 
             start_new_session=True,
         )
         try:
-            for ending in ENDINGS:
-                # nohup has the closed terminal ignored, and means it
-                if signal.getsignal(ending) != signal.SIG_IGN or ending != signal.SIGHUP:
-                    signal.signal(ending, lambda *_: process.terminate())
-            code = process.wait()
+            with at_endings(process.terminate):
+                code = process.wait()
         finally:
             process.terminate()
     if code:

@@ -2,20 +2,19 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from rich.markup import escape
 
 from infra import answers, databases, preconditions, worker
+from infra.interrupts import at_endings
 from infra.presence import Stack, drop_record, find_stack, write_record
 from infra.servers import Part, mlflow_server, prefect_server
 from infra.supervision import Watched, stop_in_order, stop_leftovers
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOOK_SECONDS = 0.1
-# Ctrl-C, an ordinary kill, and a terminal that was closed
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOGS = {
     "Prefect": "prefect-server.log",
     "MLflow": "mlflow-server.log",
@@ -52,7 +49,8 @@ def serve(settings: Settings, console: "Console") -> None:
     own = settings.model_copy(
         update={"prefect_api_url": f"{prefect.address}/api", "tracking_uri": mlflow.address}
     )
-    with _endings() as ending, _home(settings, console, ending) as is_ours:
+    ending = _Ending()
+    with at_endings(ending.ask), _home(settings, console, ending) as is_ours:
         if not is_ours:
             return
         stop_leftovers(settings, console.print)
@@ -69,7 +67,7 @@ class _Ending:
 
     asked = False
 
-    def ask(self, number: int, frame: FrameType | None) -> None:
+    def ask(self) -> None:
         self.asked = True
 
 
@@ -208,21 +206,6 @@ class _Serving:
         self._console.print(log.read_text(errors="replace").strip(), markup=False, soft_wrap=True)
         if code:
             self._say("[yellow]![/] The rest serves on. When that is mended: `roundhouse deploy`.")
-
-
-@contextlib.contextmanager
-def _endings() -> Iterator[_Ending]:
-    ending, found = _Ending(), {}
-    for number in ENDINGS:
-        # a shell that starts us in the background has Ctrl-C ignored, which is not meant for us;
-        # nohup has the closed terminal ignored, and means it
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            found[number] = signal.signal(number, ending.ask)
-    try:
-        yield ending
-    finally:
-        for number, handler in found.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

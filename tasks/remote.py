@@ -6,6 +6,7 @@ and a traceback shows them.
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 from pathlib import Path
@@ -34,6 +35,15 @@ def shown(address: str) -> str:
     """An address as it may be shown: without a password and a query, which may hold a key."""
     parts = urlsplit(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def basic_login(login: str) -> str:
+    """The Authorization header of HTTP's basic scheme (RFC 7617).
+
+    Args:
+        login: `user:password`.
+    """
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
 
 
 def scrubbed(text: str) -> str:

@@ -4,7 +4,6 @@ Every call carries the run's id: MLflow's active run is thread-local, and Prefec
 threads.
 """
 
-import base64
 import contextlib
 import functools
 import logging
@@ -25,7 +24,7 @@ from tasks.errors import RoundhouseError, ServiceError
 from tasks.evidence import dataset_of, evidence_of
 from tasks.handoffs import Handoff, RunContext, StoredFile
 from tasks.monitor import load_logged
-from tasks.remote import scrubbed, shown
+from tasks.remote import basic_login, scrubbed, shown
 from tasks.services import service_errors
 from tasks.storage import Storage
 
@@ -61,8 +60,8 @@ def require_answer(uri: str, timeout_seconds: float) -> None:
     request = urllib.request.Request(f"{shown(uri).rstrip('/')}/health")
     if parts.username:
         # urllib takes a user in the address for a part of the host
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        request.add_header("Authorization", f"Basic {base64.b64encode(pair).decode()}")
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_header("Authorization", basic_login(login))
     try:
         with urllib.request.urlopen(request, timeout=timeout_seconds):
             return

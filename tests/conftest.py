@@ -299,6 +299,26 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.api_url
 
 
+@pytest.fixture
+def client(prefect_server: str) -> Iterator[Any]:
+    """A client of the real Prefect API, which the flows of a test use as well."""
+    from prefect.client.orchestration import get_client
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+
+    values = {PREFECT_API_URL: prefect_server, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(values), get_client(sync_client=True) as found:
+        yield found
+        # what is still to be sent would be tried for a minute once the server has ended
+        APILogWorker.drain_all(timeout=5)
+        EventsWorker.drain_all()
+
+
 @pytest.fixture(scope="session")
 def roundhouse_at() -> Callable[..., Roundhouse]:
     """Makes the real command on a home: (home, **variables) -> Roundhouse."""

@@ -1,6 +1,5 @@
 """What an examination is given, what it finds, and how it asks a server."""
 
-import base64
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from infra.pipelines import load_pipelines
-from tasks.remote import said_by_system, scrubbed, shown
+from tasks.remote import basic_login, said_by_system, scrubbed, shown
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -150,11 +149,10 @@ def ask(
     """
     import httpx
 
-    token = base64.b64encode(login.encode()).decode() if login else ""
     return httpx.request(
         method,
         address,
-        headers={**(headers or {}), **({"Authorization": f"Basic {token}"} if token else {})},
+        headers={**(headers or {}), **({"Authorization": basic_login(login)} if login else {})},
         json=body,
         timeout=settings.timeout_seconds,
     )

@@ -4,31 +4,13 @@ import time
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    temporary_settings,
-)
 from prefect.states import Running
 
 from flows.training import train
 from tasks.config import IngestionConfig
 
 SECONDS = 120
-
-
-@pytest.fixture
-def client(prefect_server: str) -> Any:
-    values = {PREFECT_API_URL: prefect_server, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with temporary_settings(values), get_client(sync_client=True) as found:
-        yield found
-        # what is still to be sent would be tried for a minute once the server has ended
-        APILogWorker.drain_all(timeout=5)
-        EventsWorker.drain_all()
 
 
 @pytest.fixture

@@ -11,16 +11,9 @@ from typing import Any
 
 import pytest
 from prefect import flow
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow
-from prefect.logging.handlers import APILogWorker
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    temporary_settings,
-)
 from prefect.states import Crashed, Running, State
 
 from tasks import turns
@@ -43,16 +36,6 @@ class Work:
         self.begun.set()
         self.end.wait(SECONDS)
         self.at_work.remove(name)
-
-
-@pytest.fixture
-def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
-    settings = {PREFECT_API_URL: prefect_server, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with temporary_settings(settings), get_client(sync_client=True) as made:
-        yield made
-        # what is still to be sent would be tried for a minute once the server has ended
-        APILogWorker.drain_all(timeout=5)
-        EventsWorker.drain_all()
 
 
 @pytest.fixture
