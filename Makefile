@@ -33,7 +33,7 @@ format: .venv/ready ## lay the code out
 	$(BIN)/ruff format .
 
 lock: .venv/ready ## resolve every version anew, with hashes and no index addresses
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra s3 --extra servers --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra pretrained --extra s3 --extra servers --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade \
 	  --output-file requirements.lock
 
@@ -47,7 +47,7 @@ clean: ## remove the environment and everything that was run
 	$(PYTHON) -m venv --clear .venv
 	@awk '/^[a-zA-Z]/ {keep = /^uv==/} keep' requirements.lock > .venv/uv.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --no-deps --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m infra.databases
 	@touch $@

@@ -7,18 +7,25 @@ value out of range is refused before any work starts.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from tasks.network_config import ModelConfig, TrainingConfig
 from tasks.remote import holds_secret, shown
+from tasks.stage_config import StageConfig
 
-LayerSize = Annotated[int, Field(ge=1, le=65_536)]
-
-
-class StageConfig(BaseModel):
-    """What all stage configurations have in common: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+__all__ = [
+    "CheckConfig",
+    "EvaluationConfig",
+    "GateConfig",
+    "IngestionConfig",
+    "ModelConfig",
+    "PipelineConfig",
+    "PreparationConfig",
+    "SplitConfig",
+    "StageConfig",
+    "TrainingConfig",
+]
 
 
 class IngestionConfig(StageConfig):
@@ -39,6 +46,18 @@ class IngestionConfig(StageConfig):
         default=None,
         ge=10,
         description="Use only this many rows, chosen by a stable hash; for a trial run.",
+    )
+    labels: tuple[str, ...] = Field(
+        default=(), description="Use only rows with one of these labels. Empty: all."
+    )
+    image_size: Annotated[int, Field(ge=8, le=2048)] = Field(
+        default=64,
+        description="Height and width, in pixels, that images of a folder get.",
+    )
+    damaged: Literal["refuse", "leave_out"] = Field(
+        default="refuse",
+        description="'refuse': a damaged image stops the run, by name. 'leave_out': it is left "
+        "out, and told.",
     )
 
     @field_validator("location")
@@ -88,6 +107,11 @@ class SplitConfig(StageConfig):
     )
     validation: float = Field(default=0.15, gt=0, lt=0.5, description="Share that validates.")
     test: float = Field(default=0.15, gt=0, lt=0.5, description="Share that tests.")
+    training_rows_per_label: int | None = Field(
+        default=None,
+        ge=1,
+        description="Train on at most so many rows of each label, chosen by a stable hash.",
+    )
     seed: int = Field(
         default=0, ge=0, description="Another number gives another split of the same rows."
     )
@@ -108,65 +132,49 @@ class PreparationConfig(StageConfig):
         ge=1,
         description="A category with fewer training rows goes to the unknown bucket.",
     )
-
-
-class ModelConfig(StageConfig):
-    """The network."""
-
-    architecture: Literal["mlp", "cnn"] = Field(
-        default="mlp", description="A file in tasks/models."
+    categories: Literal["one_hot", "codes"] = Field(
+        default="one_hot",
+        description="'one_hot': an input per category. 'codes': a number per column, which the "
+        "network looks an embedding up by.",
     )
-    hidden_units: tuple[LayerSize, ...] = Field(
-        default=(64,), max_length=8, description="Units of each dense hidden layer."
+    tokens: Literal["words", "word_pieces", "byte_pairs"] = Field(
+        default="words",
+        description="What a text is cut into; 'word_pieces' as BERT does, 'byte_pairs' as GPT-2.",
     )
-    filters: tuple[LayerSize, ...] = Field(
-        default=(32, 64),
-        max_length=6,
-        description="Filters of each convolution block; only for 'cnn'.",
+    vocabulary: str | None = Field(
+        default=None,
+        description="Where the vocabulary comes from, as in model.pretrained. Default: it is "
+        "fitted on the training rows.",
     )
-    dropout: float = Field(
-        default=0.2, ge=0, lt=1, description="Share of the hidden units dropped in training."
+    vocabulary_size: int = Field(
+        default=10_000, ge=10, le=1_000_000, description="Most tokens of a fitted vocabulary."
     )
-
-
-class TrainingConfig(StageConfig):
-    """The training loop."""
-
-    epochs: int = Field(default=20, ge=1, le=10_000, description="Passes over the training rows.")
-    batch_size: int = Field(default=32, ge=1, le=65_536, description="Rows per step.")
-    learning_rate: float = Field(default=1e-3, gt=0, le=10, description="Step size of Adam.")
-    patience: int = Field(
-        default=5,
-        ge=0,
-        description="Epochs without a better validation loss before training stops early; the "
-        "best epoch's weights are kept. 0: never stop early.",
+    text_length: int = Field(
+        default=64, ge=2, le=8192, description="Tokens of a text; longer ones are cut there."
     )
-    class_weights: Literal["none", "balanced"] = Field(
-        default="none", description="'balanced': rare labels weigh more, by their inverse share."
-    )
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
-        default="auto", description="'auto': mixed bfloat16 on a GPU that has it, else float32."
-    )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout.")
-    deterministic: bool = Field(
-        default=False,
-        description="Bit-for-bit repeatable on the same machine type, at some cost in speed.",
-    )
+    lowercase: bool = Field(default=True, description="Texts are put in lower case.")
 
 
 class EvaluationConfig(StageConfig):
     """What the trained model is measured against."""
 
-    baseline: Literal["linear", "boosting"] = Field(
+    baseline: Literal["linear", "boosting", "seasonal_naive"] = Field(
         default="linear",
-        description="The plain model beside the majority class (or mean): logistic or ridge "
-        "regression, or gradient boosting, on the same rows.",
+        description="The plain model beside the majority class (or mean), on the same rows: "
+        "logistic or ridge regression (of texts: on TF-IDF), gradient boosting, or the value one "
+        "season before.",
+    )
+    season_hours: float = Field(
+        default=168.0, gt=0, description="Length of a season, for 'seasonal_naive'."
     )
     calibration_bins: int = Field(
         default=10, ge=2, le=100, description="Bins of the calibration error and picture."
     )
     mistakes: int = Field(
         default=25, ge=0, le=100, description="Most confident mistakes in the picture, for images."
+    )
+    generated_rows: int = Field(
+        default=50, ge=0, le=10_000, description="Test texts whose second half is generated."
     )
 
 
@@ -182,7 +190,15 @@ class GateConfig(StageConfig):
         default=30, ge=1, description="Fewest test rows on which a model is judged or compared."
     )
     beat_baseline: bool = Field(
-        default=True, description="It must be better than the majority class (or the mean)."
+        default=True,
+        description="It must be better than the simplest baseline: the majority class, the mean, "
+        "the value one season before, or the frequencies of tokens.",
+    )
+    baseline_margin: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="By how much better, as a share of the baseline's figure.",
     )
     compare_with_champion: bool = Field(
         default=True, description="It must not be worse than today's champion on the same rows."

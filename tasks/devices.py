@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from tasks.handoffs import Hardware
+from tasks.judgement import Hardware
 
 # steps per call into the backend; measured twice as fast as 1 on a CPU, and no faster beyond
 STEPS_PER_EXECUTION = 32

@@ -2,46 +2,43 @@
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks import pictures
-from tasks.baselines import baseline_predictions
+from tasks.baselines import find_baselines
 from tasks.config import EvaluationConfig
-from tasks.handoffs import Arrays, PreparedData, RunContext, StoredFile, TrainedModel
-from tasks.judgement import Evaluation
+from tasks.handoffs import Arrays, PreparedData, Problem, RunContext, StoredFile
+from tasks.judgement import Evaluation, TrainedModel
 from tasks.metrics import measure
+from tasks.models.archive import load_network
+from tasks.outputs import predictions_of
 from tasks.stages import stage
 from tasks.storage import Storage
-
-if TYPE_CHECKING:
-    import keras
 
 ROWS_AT_ONCE = 512
 CPU_TOLERANCE, GPU_TOLERANCE, MIXED_TOLERANCE = 1e-4, 2e-3, 2e-2
 logger = logging.getLogger(__name__)
 
 
-def predict(network: "keras.Model", inputs: NDArray[Any]) -> NDArray[np.float32]:
-    """What the network gives for rows, in batches, without dropout.
+def predict(
+    network: Callable[[NDArray[Any]], NDArray[np.float32]], problem: Problem, inputs: NDArray[Any]
+) -> NDArray[np.float32]:
+    """What a network predicts for rows, in batches.
 
     Args:
-        network: Gives probabilities [rows, classes] or values [rows, 1].
+        network: From `tasks.models.archive.load_network`.
+        problem: What is predicted.
         inputs: [rows, ...].
 
     Returns:
-        Probabilities [rows, classes], or values [rows].
+        Predictions as `tasks.outputs` describes them.
     """
-    import keras
-
-    batches = [
-        keras.ops.convert_to_numpy(network(np.asarray(rows), training=False))
-        for rows in np.split(inputs, range(ROWS_AT_ONCE, len(inputs), ROWS_AT_ONCE))
-    ]
-    outputs: NDArray[np.float32] = np.concatenate(batches).astype(np.float32)
-    return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+    batches = np.split(inputs, range(ROWS_AT_ONCE, len(inputs), ROWS_AT_ONCE))
+    return np.concatenate([predictions_of(problem, network(np.asarray(rows))) for rows in batches])
 
 
 def expected_tolerance(trained: TrainedModel) -> float:
@@ -74,7 +71,9 @@ def draw_pictures(
         predictions: Probabilities [rows, classes] or values [rows].
         config: Bins and number of mistakes.
     """
-    drawn = {"learning_curves.png": pictures.learning_curves(trained.history, trained.best_epoch)}
+    drawn = {}
+    if trained.history:
+        drawn["learning_curves.png"] = pictures.learning_curves(trained.history, trained.best_epoch)
     if not prepared.classes:
         drawn["predicted_against_true.png"] = pictures.predicted_against_true(labels, predictions)
         return drawn
@@ -94,25 +93,26 @@ def draw_pictures(
     return drawn
 
 
-@stage(code=("tasks.baselines", "tasks.metrics", "tasks.pictures"))
+@stage(
+    code=(
+        "tasks.baselines",
+        "tasks.metrics",
+        "tasks.models.archive",
+        "tasks.outputs",
+        "tasks.pictures",
+        "tasks.snapshots",
+    )
+)
 def evaluate_model(
     context: RunContext, prepared: PreparedData, trained: TrainedModel, config: EvaluationConfig
 ) -> Evaluation:
     """Predicts the test rows, and measures the network and the baselines on them."""
-    import keras
-
-    storage = Storage(context.storage_uri)
-    network = keras.saving.load_model(storage.path(trained.network), compile=False, safe_mode=True)
+    storage, problem = Storage(context.storage_uri), prepared.snapshot.problem
+    network = load_network(storage.path(trained.network))
     inputs, labels = _open(storage, prepared.test)
-    predictions = predict(network, inputs)
-    plain = baseline_predictions(
-        config.baseline,
-        *_open(storage, prepared.train),
-        inputs,
-        classes=len(prepared.classes),
-        pixel_maximum=prepared.pixel_maximum,
-    )
-    problem, bins = prepared.snapshot.problem, config.calibration_bins
+    predictions = predict(network, problem, inputs)
+    plain = find_baselines(config, prepared, storage)
+    bins = config.calibration_bins
     metrics = measure(problem, labels, predictions, bins)
     baselines = {name: measure(problem, labels, found, bins) for name, found in plain.items()}
     drawn = draw_pictures(prepared, trained, inputs, labels, predictions, config)

@@ -3,8 +3,8 @@
 import json
 from dataclasses import dataclass, field
 
-from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot, StoredFile, TrainedModel
-from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel
+from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot, StoredFile
+from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel, TrainedModel
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ def _of_training(handoff: TrainedModel, *, with_history: bool) -> Evidence:
             "roundhouse.precision": hardware.precision,
             "roundhouse.seed": str(handoff.seed),
         },
+        files={"network.txt": handoff.summary},
     )
 
 

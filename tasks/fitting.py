@@ -46,7 +46,7 @@ class FitSettings:
         jit_compile: Whether XLA compiles the step; 'auto' leaves it to Keras.
     """
 
-    problem: Literal["classification", "regression"]
+    problem: Literal["classification", "regression", "token_classification", "text_generation"]
     epochs: int
     batch_size: int = 32
     learning_rate: float = 1e-3

@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-from tasks.baselines import simplest_baseline
+from tasks.baselines import simplest_of
 from tasks.config import GateConfig
 from tasks.errors import ConfigError
+from tasks.handoffs import Problem
 from tasks.judgement import Rule, Verdict
 from tasks.metrics import HIGHER_IS_BETTER, is_better, known_metrics
 
+WHOSE = {
+    "majority": "the majority class's",
+    "mean": "the mean's",
+    "seasonal_naive": "the seasonal naive's",
+    "unigram": "the unigram's",
+}
 REPLACE = "to replace it anyway: --set gate.compare_with_champion=false"
 
 
@@ -32,7 +38,7 @@ class Comparison:
     obstacle: str = ""
 
 
-def require_known(metric: str, problem: Literal["classification", "regression"]) -> None:
+def require_known(metric: str, problem: Problem) -> None:
     """Makes sure that the gate's metric is one of the problem's.
 
     Raises:
@@ -46,7 +52,7 @@ def require_known(metric: str, problem: Literal["classification", "regression"])
 
 
 def judge(
-    problem: Literal["classification", "regression"],
+    problem: Problem,
     metrics: Mapping[str, float],
     baselines: Mapping[str, Mapping[str, float]],
     comparison: Comparison | None,
@@ -82,9 +88,9 @@ def judge(
         rules.append(_too_few(rows, config.minimum_rows))
     if config.minimum is not None:
         rules.append(_minimum(config.metric, value, config.minimum))
-    simplest = simplest_baseline(problem)
+    simplest = simplest_of(baselines)
     if config.beat_baseline:
-        rules.append(_beats(config.metric, value, simplest, baselines[simplest]))
+        rules.append(_beats(config, value, simplest, baselines[simplest]))
     if comparison is not None and config.compare_with_champion:
         rules.append(_not_worse(comparison, config))
     plain = {name: figures for name, figures in baselines.items() if name != simplest}
@@ -118,17 +124,19 @@ def _minimum(metric: str, value: float, bound: float) -> Rule:
     )
 
 
-def _beats(metric: str, value: float, name: str, baseline: Mapping[str, float]) -> Rule:
-    bound = baseline.get(metric)
-    passed = bound is not None and is_better(metric, value, bound)
-    whose = "the majority class's" if name == "majority" else "the mean's"
+def _beats(config: GateConfig, value: float, name: str, baseline: Mapping[str, float]) -> Rule:
+    theirs, margin = baseline.get(config.metric), config.baseline_margin
+    share = 1 + margin if HIGHER_IS_BETTER[config.metric] else 1 - margin
+    bound = None if theirs is None else theirs * share
+    passed = bound is not None and is_better(config.metric, value, bound)
+    by = f" by {margin:.0%}" if margin else ""
     return Rule(
         name="beat_baseline",
         passed=passed,
         value=value,
         bound=bound,
-        reason=f"{'beats' if passed else 'does not beat'} {whose} "
-        f"{'unknown figure' if bound is None else _figure(bound)}",
+        reason=f"{'beats' if passed else 'does not beat'} {WHOSE[name]} "
+        f"{'unknown figure' if theirs is None else _figure(theirs)}{by}",
     )
 
 

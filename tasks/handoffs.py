@@ -1,4 +1,4 @@
-"""The small frozen values that stages pass on; those after training are in `tasks.judgement`.
+"""The small frozen values that stages pass on; those from training on are in `tasks.judgement`.
 
     Source -> Snapshot -> CheckedData -> PreparedData -> TrainedModel -> Evaluation
            -> Package -> RegisteredModel -> Proof -> Promotion
@@ -13,6 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Side = Literal["train", "validation", "test"]
+Problem = Literal["classification", "regression", "token_classification", "text_generation"]
+InputKind = Literal["table", "image", "text"]
 
 
 class Handoff(BaseModel):
@@ -113,7 +115,7 @@ class Column(Handoff):
         name: As in the source.
         role: What it is for. Only `feature` columns are given to a model.
         kind: `numeric` (float64 or int64, blanks allowed), `category` (string, blanks allowed),
-            `image` (fixed-size list of uint8 with its shape), `text` or `time`.
+            `image` (fixed-size list of uint8 with its shape), `text` (string) or `time`.
         personal: Values are never shown in a report, a log or a picture.
         shape: Height, width and channels; only for images.
         maximum: Largest value a pixel can take; only for images.
@@ -143,7 +145,7 @@ class Snapshot(Handoff):
     """
 
     dataset: str
-    problem: Literal["classification", "regression"]
+    problem: Problem
     file: StoredFile
     rows: int
     columns: tuple[Column, ...]
@@ -152,8 +154,9 @@ class Snapshot(Handoff):
 
     @property
     def label(self) -> Column:
-        """The column that is predicted."""
-        return next(column for column in self.columns if column.role == "label")
+        """The column that is predicted; of a text that is to go on, the text itself."""
+        role = "feature" if self.problem == "text_generation" else "label"
+        return next(column for column in self.columns if column.role == role)
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -185,11 +188,15 @@ class Arrays(Handoff):
     """One side of the split as arrays for the network.
 
     Args:
-        inputs: `.npy`; images uint8 [rows, height, width, channels], tables float32 [rows, width].
-        labels: `.npy`; class indices int32 [rows], or targets float32 [rows].
+        inputs: `.npy`; images uint8 [rows, height, width, channels], tables float32 [rows, width],
+            texts int32 [rows, length].
+        labels: `.npy`; class indices int32 [rows], or targets float32 [rows]. For problems of
+            sequences int32 [rows, length], one for each token, -1 where nothing is predicted.
         rows: `.npy`; row numbers in the snapshot, int64 [rows], ascending.
         count: Number of rows.
-        label_counts: Rows per class, in the order of the classes; empty for regression.
+        label_counts: Rows per class, in the order of the classes; empty where a row has no class.
+        truth: `.npy`; what predictions are judged by, where that is not `labels`: for token
+            classification class indices of all words, int32 [rows, words], -1 beyond the last.
     """
 
     inputs: StoredFile
@@ -197,6 +204,12 @@ class Arrays(Handoff):
     rows: StoredFile
     count: int
     label_counts: tuple[int, ...] = ()
+    truth: StoredFile | None = None
+
+    @property
+    def judged_by(self) -> StoredFile:
+        """What predictions for these rows are compared with."""
+        return self.truth or self.labels
 
 
 class PreparedData(Handoff):
@@ -210,9 +223,13 @@ class PreparedData(Handoff):
         test: Rows that judge.
         preprocessing: What was fitted, as JSON; ships inside the package.
         classes: Labels in the order of the network's outputs, as in the source; empty for
-            regression.
+            regression and text generation.
         input_shape: Shape of one row of inputs.
+        kind: What a row of inputs is.
         pixel_maximum: Largest pixel value; only for images.
+        codes: Number of codes of each coded category, which are the last columns of a row.
+        vocabulary: Number of different tokens; only for texts.
+        padding: The token that fills a short text up; only for texts.
         duplicates: Rows that have an identical twin, in features and label, on another side.
         warnings: Sentences on what was noticed.
     """
@@ -225,48 +242,17 @@ class PreparedData(Handoff):
     preprocessing: StoredFile
     classes: tuple[str, ...]
     input_shape: tuple[int, ...]
+    kind: InputKind = "table"
     pixel_maximum: int | None = None
+    codes: tuple[int, ...] = ()
+    vocabulary: int = 0
+    padding: int = 0
     duplicates: int = 0
     warnings: tuple[str, ...] = ()
 
     @property
-    def is_image(self) -> bool:
-        """Whether a row is an image."""
-        return self.pixel_maximum is not None
-
-
-class Hardware(Handoff):
-    """What training ran on."""
-
-    backend: str
-    devices: tuple[str, ...]
-    precision: str
-    cpu_count: int
-
-
-class TrainedModel(Handoff):
-    """A trained network.
-
-    Args:
-        network: The `.keras` file, with the best epoch's weights.
-        parameters: Number of trainable and other weights.
-        history: Per metric (`loss`, `val_loss`, ...), its value after each epoch.
-        best_epoch: Counted from 1.
-        resumed_from: Epochs that an interrupted training had already done; 0 for none.
-        seconds: Time spent in the training loop, by this process.
-        rows_per_second: Training rows per second of the training loop.
-        seed: Seed of weights, shuffling and dropout.
-        hardware: What it ran on.
-        summary: Layers, shapes and parameters, as text.
-    """
-
-    network: StoredFile
-    parameters: int
-    history: dict[str, tuple[float, ...]]
-    best_epoch: int
-    resumed_from: int
-    seconds: float
-    rows_per_second: float
-    seed: int
-    hardware: Hardware
-    summary: str
+    def outputs(self) -> int:
+        """Number of probabilities that a network gives; 0 for a value."""
+        if self.snapshot.problem == "text_generation":
+            return self.vocabulary
+        return len(self.classes)

@@ -1,6 +1,63 @@
-"""The hand-offs after training: how good a model is, where it is registered, what was decided."""
+"""The hand-offs from training on: the model, its figures, where it is registered, the verdict."""
 
 from tasks.handoffs import Handoff, StoredFile
+
+
+class InitialWeights(Handoff):
+    """What a network starts from, where that is not chance.
+
+    Args:
+        address: As configured, `models:/<name>@<alias>`; None for fresh weights.
+        name: Name of the registered model.
+        version: The version that the address stood for when the run asked.
+        network: Its `.keras` file.
+    """
+
+    address: str | None = None
+    name: str | None = None
+    version: int | None = None
+    network: StoredFile | None = None
+
+
+class Hardware(Handoff):
+    """What training ran on."""
+
+    backend: str
+    devices: tuple[str, ...]
+    precision: str
+    cpu_count: int
+
+
+class TrainedModel(Handoff):
+    """A trained network, or another estimator.
+
+    Args:
+        network: The `.keras` file with the best epoch's weights; of an estimator `.onnx`.
+        parameters: Number of trainable and other weights; of trees, their nodes.
+        history: Per metric (`loss`, `val_loss`, ...), its value after each epoch.
+        best_epoch: Counted from 1.
+        resumed_from: Epochs that an interrupted training had already done; 0 for none.
+        seconds: Time spent in the training loop, by this process.
+        rows_per_second: Training rows per second of the training loop.
+        seed: Seed of weights, shuffling and dropout.
+        hardware: What it ran on.
+        summary: Layers, shapes and parameters, as a text file.
+        libraries: What a server needs besides the usual, by the names of their distributions.
+        initial: What it started from.
+    """
+
+    network: StoredFile
+    parameters: int
+    history: dict[str, tuple[float, ...]]
+    best_epoch: int
+    resumed_from: int
+    seconds: float
+    rows_per_second: float
+    seed: int
+    hardware: Hardware
+    summary: StoredFile
+    libraries: tuple[str, ...] = ()
+    initial: InitialWeights = InitialWeights()
 
 
 class Evaluation(Handoff):

@@ -1,10 +1,12 @@
 """The figures that judge a model: labels and predictions in, named numbers out."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.handoffs import Problem
 
 CLASSIFICATION: Mapping[str, bool] = {
     "accuracy": True,
@@ -23,7 +25,7 @@ BINARY = 2
 HIGHER_IS_BETTER: Mapping[str, bool] = {**CLASSIFICATION, **REGRESSION}
 
 
-def known_metrics(problem: Literal["classification", "regression"]) -> tuple[str, ...]:
+def known_metrics(problem: Problem) -> tuple[str, ...]:
     """Names of the metrics of a problem."""
     return tuple(CLASSIFICATION if problem == "classification" else REGRESSION)
 
@@ -34,7 +36,7 @@ def is_better(metric: str, value: float, other: float) -> bool:
 
 
 def measure(
-    problem: Literal["classification", "regression"],
+    problem: Problem,
     truth: NDArray[Any],
     predictions: NDArray[np.floating],
     bins: int = 10,

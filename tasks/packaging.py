@@ -1,14 +1,13 @@
 """The network, its preprocessing and its code as one MLflow model that takes raw rows."""
 
-import json
 import logging
 import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.handoffs import PreparedData, RunContext, TrainedModel
-from tasks.judgement import Package
+from tasks.handoffs import PreparedData, RunContext
+from tasks.judgement import Package, TrainedModel
 from tasks.stages import stage
 from tasks.storage import Storage
 
@@ -22,12 +21,16 @@ SERVER_NEEDS = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
 logger = logging.getLogger(__name__)
 
 
-def server_requirements() -> tuple[str, ...]:
+def server_requirements(further: tuple[str, ...] = ()) -> tuple[str, ...]:
     """What a server has to install, pinned to what is installed here.
 
     A local label such as `+cu128` is left out: no public index has such a version.
+
+    Args:
+        further: Distributions that the model needs besides the usual.
     """
-    return tuple(f"{name}=={metadata.version(name).partition('+')[0]}" for name in SERVER_NEEDS)
+    names = (*SERVER_NEEDS, *further)
+    return tuple(f"{name}=={metadata.version(name).partition('+')[0]}" for name in names)
 
 
 def model_signature(prepared: PreparedData) -> "ModelSignature":
@@ -43,7 +46,7 @@ def model_signature(prepared: PreparedData) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-    if prepared.is_image:
+    if prepared.kind == "image":
         shape = (-1, *prepared.input_shape)
         inputs = Schema([TensorSpec(np.dtype("uint8"), shape)])
     else:
@@ -69,31 +72,37 @@ def input_example(prepared: PreparedData) -> "np.ndarray | pd.DataFrame":
     import numpy as np
     import pandas as pd
 
-    if prepared.is_image:
+    if prepared.kind == "image":
         return np.zeros((1, *prepared.input_shape), np.uint8)
     row = {c.name: 0.0 if c.kind == "numeric" else "" for c in prepared.snapshot.features}
     return pd.DataFrame([row])
 
 
-def save_package(folder: Path, prepared: PreparedData, network: Path, preprocessing: Path) -> None:
+def save_package(
+    folder: Path,
+    prepared: PreparedData,
+    network: Path,
+    preprocessing: Path,
+    requirements: tuple[str, ...],
+) -> None:
     """Writes the MLflow model.
 
     Args:
         folder: A scratch folder; the model becomes its folder `model`.
         prepared: Gives the columns and the classes.
-        network: The `.keras` file.
+        network: The `.keras` or `.onnx` file.
         preprocessing: What was fitted, as JSON.
+        requirements: What a server has to install.
     """
     from mlflow import pyfunc
     from mlflow.models import Model
 
     parts = folder / "parts"
     parts.mkdir()
-    contents = {"classes": prepared.classes, "is_image": prepared.is_image}
-    (parts / "contents.json").write_text(json.dumps(contents))
-    shutil.copyfile(network, parts / "network.keras")
+    shutil.copyfile(network, parts / f"network{network.suffix}")
     shutil.copyfile(preprocessing, parts / "preprocessing.json")
-    shutil.copyfile(CODE_FOLDER / "features.py", parts / "features.py")
+    for module in ("outputs", "texts" if prepared.kind == "text" else "features"):
+        shutil.copyfile(CODE_FOLDER / f"{module}.py", parts / f"{module}.py")
     artifacts = {path.stem: str(path) for path in sorted(parts.iterdir())}
     model = Model()
     pyfunc.save_model(
@@ -103,21 +112,21 @@ def save_package(folder: Path, prepared: PreparedData, network: Path, preprocess
         artifacts=artifacts,
         signature=model_signature(prepared),
         input_example=input_example(prepared),
-        pip_requirements=list(server_requirements()),
+        pip_requirements=list(requirements),
         # a folder without a project: else MLflow exports the uv project of the working folder
         uv_project_path=str(parts),
     )
     _forget_places(model, folder / "model")
 
 
-@stage(code=("tasks.served", "tasks.features"))
+@stage(code=("tasks.served", "tasks.features", "tasks.outputs"))
 def package_model(context: RunContext, prepared: PreparedData, trained: TrainedModel) -> Package:
     """Saves the MLflow model and stores its files."""
     storage = Storage(context.storage_uri)
+    requirements = server_requirements(trained.libraries)
+    network, preprocessing = map(storage.path, (trained.network, prepared.preprocessing))
     with storage.workspace() as folder:
-        save_package(
-            folder, prepared, storage.path(trained.network), storage.path(prepared.preprocessing)
-        )
+        save_package(folder, prepared, network, preprocessing, requirements)
         root = folder / "model"
         paths = sorted(path for path in root.rglob("*") if path.is_file())
         files = {
@@ -127,7 +136,7 @@ def package_model(context: RunContext, prepared: PreparedData, trained: TrainedM
         }
     return Package(
         files=files,
-        requirements=server_requirements(),
+        requirements=requirements,
         size=sum(file.size for file in files.values()),
     )
 

@@ -1,12 +1,14 @@
 """The code inside every package: raw rows in, predictions out. It imports nothing of Roundhouse.
 
 MLflow runs this file wherever the model is loaded (models from code), so nothing is ever unpickled:
-the network is a `.keras` file, what was fitted is JSON, and the feature code is a file beside them.
+the network is a `.keras` or `.onnx` file, what was fitted is JSON, and the code that prepares rows
+and reads outputs is files beside them.
 """
 
 import importlib.util
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,18 +27,16 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow sh
         """Loads the network and what it needs.
 
         Args:
-            context: Its `artifacts` are paths: `network` (.keras), `features` (.py),
-                `preprocessing` (what was fitted) and `contents` (what is predicted; both JSON).
+            context: Its `artifacts` are paths: `network` (.keras or .onnx), `preprocessing` (what
+                was fitted and what is predicted, JSON), `outputs` (.py), and the code that makes
+                inputs of rows, `features` or, for texts, `texts` (.py).
         """
-        import keras
-
         paths = {name: Path(path) for name, path in context.artifacts.items()}
-        self._network = keras.saving.load_model(paths["network"], compile=False, safe_mode=True)
-        self._features = _module(paths["features"])
+        self._network = _load(paths["network"])
         self._fitted = json.loads(paths["preprocessing"].read_text())
-        contents = json.loads(paths["contents"].read_text())
-        self._classes: list[str] = contents["classes"]
-        self._is_image: bool = contents["is_image"]
+        self._outputs = _module(paths["outputs"])
+        self._inputs = _module(paths["texts" if self._fitted["kind"] == "text" else "features"])
+        self._classes: list[str] = self._fitted["classes"]
 
     # MLflow reads these hints, and warns at every load of any but a few types
     def predict(
@@ -54,43 +54,46 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow sh
             `prediction`, the label as in the source, and a `probability_<label>` for each label;
             for regression `prediction` only.
         """
-        rows = len(model_input)
-        index = None if self._is_image else model_input.index
-        outputs = [
-            self._outputs(
-                model_input[start : start + ROWS_AT_ONCE]
-                if self._is_image
-                else model_input.iloc[start : start + ROWS_AT_ONCE]
-            )
-            for start in range(0, rows, ROWS_AT_ONCE)
-        ]
-        width = len(self._classes) or 1
-        values = np.concatenate([np.empty((0, width), np.float32), *outputs])
-        if not self._classes:
-            return pd.DataFrame({"prediction": values[:, 0]}, index=index)
-        names = [f"probability_{label}" for label in self._classes]
-        frame = pd.DataFrame(values, columns=names, index=index)
-        labels = np.asarray(self._classes, dtype=object)[values.argmax(axis=1)]
-        frame.insert(0, "prediction", labels)
+        problem, is_frame = self._fitted["problem"], isinstance(model_input, pd.DataFrame)
+        predictions = [self._outputs.empty_predictions(problem, self._classes)]
+        for start in range(0, len(model_input), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            batch = model_input.iloc[rows] if is_frame else model_input[rows]
+            outputs = self._network(self._prepared(batch))
+            predictions.append(self._outputs.predictions_of(problem, outputs))
+        index = model_input.index if is_frame else None
+        values = np.concatenate(predictions)
+        frame: pd.DataFrame = self._outputs.frame_of(problem, values, self._classes, index)
         return frame
 
-    def _outputs(self, rows: Any) -> Any:
-        """What the network gives for a batch, float32 [rows, classes or 1].
+    def _prepared(self, rows: Any) -> Any:
+        """Raw rows as the network's inputs."""
+        if self._fitted["kind"] == "image":
+            return self._inputs.transform_images(rows, self._fitted)
+        return self._inputs.transform(rows, self._fitted)
 
-        The network is called as a function: `keras.Model.predict` takes tens of milliseconds to
-        set up, for a single row as well.
-        """
-        import keras
 
-        transform = self._features.transform_images if self._is_image else self._features.transform
-        inputs = transform(rows, self._fitted)
-        outputs = keras.ops.convert_to_numpy(self._network(inputs, training=False))
-        return np.asarray(outputs, dtype=np.float32).reshape(len(rows), -1)
+def _load(path: Path) -> Callable[[Any], Any]:
+    """A stored network as a function from inputs to outputs.
+
+    A Keras model is called as a function: `keras.Model.predict` takes tens of milliseconds to set
+    up, for a single row as well.
+    """
+    if path.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        (given,), wanted = session.get_inputs(), session.get_outputs()[-1].name
+        return lambda inputs: session.run([wanted], {given.name: inputs})[0]
+    import keras
+
+    network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    return lambda inputs: keras.ops.convert_to_numpy(network(inputs, training=False))
 
 
 def _module(path: Path) -> ModuleType:
-    """The feature code under a name of its own, so that two versions live in one process."""
-    spec = importlib.util.spec_from_file_location(f"features_{uuid.uuid4().hex}", path)
+    """Code under a name of its own, so that two versions live in one process."""
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_{uuid.uuid4().hex}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file; package the model again.")
     module = importlib.util.module_from_spec(spec)

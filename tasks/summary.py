@@ -5,8 +5,8 @@ import json
 from pydantic import Field
 
 from tasks import tracking
-from tasks.handoffs import CheckedData, Handoff, PreparedData, RunContext, Source, TrainedModel
-from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel
+from tasks.handoffs import CheckedData, Handoff, PreparedData, RunContext, Source
+from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel, TrainedModel
 from tasks.lineage import prefect_address
 from tasks.progress import show_summary
 from tasks.stages import stage

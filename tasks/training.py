@@ -12,7 +12,8 @@ from tasks import devices, turns
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import TrainingDiverged
 from tasks.fingerprints import code_digest, environment_digest, values_digest
-from tasks.handoffs import Arrays, Hardware, PreparedData, RunContext, TrainedModel
+from tasks.handoffs import Arrays, PreparedData, RunContext
+from tasks.judgement import Hardware, TrainedModel
 from tasks.models import build_model
 from tasks.models.archive import save_network, summary_of
 from tasks.progress import EpochReport
@@ -165,10 +166,10 @@ def train_model(
     ):
         with devices.precision_policy(hardware.precision):
             network = build_model(model, prepared, _target_scale(storage, prepared))
-        summary = summary_of(network)
         result = fit_network(context, network, prepared, settings, checkpoint)
         save_network(network, folder / "network.keras")
         stored = storage.put_file(folder / "network.keras")
+        summary = storage.put_bytes(summary_of(network).encode(), ".txt")
     return TrainedModel(
         network=stored,
         parameters=network.count_params(),

@@ -1,15 +1,14 @@
-"""The suites: one file per dataset, of the same name as in tasks/datasets, and one line below."""
+"""The suites: each file here is one, and of the same name as its dataset in tasks/datasets."""
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 
 from data_checks.checks import Check, Strictness, UnknownNameError
-from data_checks.suites import breast_cancer, digits, mnist, telco_churn
 
 SUITES: dict[str, Callable[[Strictness], list[Check]]] = {
-    "breast_cancer": breast_cancer.build,
-    "digits": digits.build,
-    "mnist": mnist.build,
-    "telco_churn": telco_churn.build,
+    found.name: importlib.import_module(f"{__name__}.{found.name}").build
+    for found in pkgutil.iter_modules(__path__)
 }
 
 
@@ -22,6 +21,6 @@ def get_suite(name: str) -> Callable[[Strictness], list[Check]]:
     if name not in SUITES:
         raise UnknownNameError(
             f"There is no suite of data checks named '{name}'; the known ones are "
-            f"{', '.join(sorted(SUITES))}. Add data_checks/suites/{name}.py and a line in SUITES."
+            f"{', '.join(sorted(SUITES))}. Add data_checks/suites/{name}.py with a function build."
         )
     return SUITES[name]

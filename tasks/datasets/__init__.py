@@ -1,21 +1,18 @@
-"""The datasets that pipelines can name; a new one is one file here and one line below."""
+"""The datasets that pipelines can name: each file here that defines a `DATASET`, by its name."""
 
 import difflib
+import importlib
+import pkgutil
 
-from tasks.datasets.breast_cancer import BREAST_CANCER
 from tasks.datasets.definition import Dataset, PublishedFile
-from tasks.datasets.digits import DIGITS
-from tasks.datasets.mnist import MNIST
-from tasks.datasets.telco_churn import TELCO_CHURN
 from tasks.errors import ConfigError
 
 __all__ = ["DATASETS", "Dataset", "PublishedFile", "get_dataset"]
 
 DATASETS: dict[str, Dataset] = {
-    "breast_cancer": BREAST_CANCER,
-    "digits": DIGITS,
-    "mnist": MNIST,
-    "telco_churn": TELCO_CHURN,
+    found.name: importlib.import_module(f"{__name__}.{found.name}").DATASET
+    for found in pkgutil.iter_modules(__path__)
+    if found.name != "definition"
 }
 
 

@@ -50,7 +50,7 @@ def read(files: Mapping[str, Path]) -> pyarrow.Table:
     return table.set_column(table.num_columns - 1, "diagnosis", labels)
 
 
-BREAST_CANCER = Dataset(
+DATASET = Dataset(
     name="breast_cancer",
     title="Breast cancer Wisconsin (diagnostic)",
     problem="classification",

@@ -6,10 +6,10 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tasks.errors import SourceError
-from tasks.handoffs import Column
+from tasks.handoffs import Column, Problem
 
 if TYPE_CHECKING:
     import pyarrow
@@ -23,11 +23,13 @@ class PublishedFile:
         name: File name without `.gz`.
         sha256: Digest of the unpacked bytes; None where none was published.
         url: Public address, of the packed or the unpacked file; None for bundled files.
+        make: Writes the file, the same bytes each time, for data that are made and not measured.
     """
 
     name: str
     sha256: str | None = None
     url: str | None = None
+    make: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Dataset:
 
     name: str
     title: str
-    problem: Literal["classification", "regression"]
+    problem: Problem
     columns: tuple[Column, ...]
     files: tuple[PublishedFile, ...]
     folder: str
@@ -58,8 +60,9 @@ class Dataset:
 
     @property
     def label(self) -> Column:
-        """The column that is predicted."""
-        return next(column for column in self.columns if column.role == "label")
+        """The column that is predicted; of a text that is to go on, the text itself."""
+        role = "feature" if self.problem == "text_generation" else "label"
+        return next(column for column in self.columns if column.role == role)
 
     @property
     def bundled_folder(self) -> Path | None:

@@ -36,7 +36,7 @@ def read(files: Mapping[str, Path]) -> pyarrow.Table:
     return pa.table({"image": as_pixels(pixels.astype(np.uint8)), "digit": as_labels(digits)})
 
 
-DIGITS = Dataset(
+DATASET = Dataset(
     name="digits",
     title="Handwritten digits, 8 x 8",
     problem="classification",

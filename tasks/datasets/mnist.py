@@ -50,7 +50,7 @@ def _file(name: str, sha256: str) -> PublishedFile:
     return PublishedFile(name, sha256, f"{ADDRESS}{name}.gz")
 
 
-MNIST = Dataset(
+DATASET = Dataset(
     name="mnist",
     title="MNIST handwritten digits, 28 x 28",
     problem="classification",

@@ -52,7 +52,7 @@ def read(files: Mapping[str, Path]) -> pyarrow.Table:
     return read_table(files[FILE], COLUMNS)[0]
 
 
-TELCO_CHURN = Dataset(
+DATASET = Dataset(
     name="telco_churn",
     title="Telco customer churn",
     problem="classification",

@@ -1,26 +1,47 @@
 """One file per architecture: a configuration and what goes in and out, a `keras.Model` out.
 
-A new architecture is one file here, one line in `MODELS` and its name in
-`tasks.config.ModelConfig`. Models are built of Keras's own layers only, so that the stored `.keras`
-file loads without our code.
+A new architecture is one file here with a function `build`; its name is that of the file. Models
+are built of `keras.*` (and KerasHub, for transformers) only, so that the same file trains on any
+backend and the stored `.keras` file loads without our code.
 """
 
+import difflib
+import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tasks.config import ModelConfig
 from tasks.errors import ConfigError
 from tasks.handoffs import PreparedData
-from tasks.models import cnn, mlp
 from tasks.models.ends import Ends
 
 if TYPE_CHECKING:
     import keras
 
-MODELS: dict[str, "Callable[[Ends, ModelConfig], keras.Model]"] = {
-    "mlp": mlp.build,
-    "cnn": cnn.build,
+# what architectures share
+SHARED = ("archive", "ends", "pretrained")
+MODELS: "dict[str, Callable[[Ends, ModelConfig], keras.Model]]" = {
+    found.name: importlib.import_module(f"{__name__}.{found.name}").build
+    for found in pkgutil.iter_modules(__path__)
+    if found.name not in SHARED
 }
+
+
+def require_architecture(name: str) -> None:
+    """Makes sure that there is such an architecture.
+
+    Raises:
+        ConfigError: There is none; the message lists those that exist, the nearest one first.
+    """
+    if name in MODELS:
+        return
+    nearest = difflib.get_close_matches(name, MODELS, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ConfigError(
+        f"There is no architecture {name!r}.{hint} There are: {', '.join(sorted(MODELS))}. Choose "
+        "one: --set model.architecture=mlp."
+    )
 
 
 def build_model(
@@ -30,27 +51,29 @@ def build_model(
 
     Args:
         config: The network.
-        prepared: Gives the shape of a row, the number of classes and the largest pixel value.
+        prepared: Gives the shape and kind of a row, the classes, the largest pixel value and the
+            sizes of vocabularies.
         targets: Mean and standard deviation of the training targets; only for regression.
 
     Returns:
-        A model that gives float32 probabilities [rows, classes], also for two classes, or values
-        [rows, 1].
+        A model of one input that gives float32 probabilities [rows, classes], also for two classes;
+        values [rows, 1]; or, for problems of sequences, probabilities [rows, length, classes].
 
     Raises:
         ConfigError: There is no such architecture, or it cannot be built for these data.
     """
-    if config.architecture not in MODELS:
-        raise ConfigError(
-            f"There is no architecture {config.architecture!r}; there are: "
-            f"{', '.join(sorted(MODELS))}. Choose one: --set model.architecture=mlp."
-        )
+    require_architecture(config.architecture)
     mean, deviation = targets
     ends = Ends(
+        problem=prepared.snapshot.problem,
+        kind=prepared.kind,
         input_shape=prepared.input_shape,
         pixel_maximum=prepared.pixel_maximum,
-        classes=len(prepared.classes),
+        classes=prepared.outputs,
         target_mean=mean,
         target_deviation=deviation,
+        codes=prepared.codes,
+        vocabulary=prepared.vocabulary,
+        padding=prepared.padding,
     )
     return MODELS[config.architecture](ends, config)

@@ -1,9 +1,13 @@
-"""A network as one `.keras` file, and as text."""
+"""A network as one file, and as text."""
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import keras
@@ -42,3 +46,26 @@ def summary_of(model: "keras.Model") -> str:
         lines.append(f"{layer.name:<20}{kind:<16}{shape:<22}{parameters:>12,}")
     lines.append(f"{'total':<58}{model.count_params():>12,}")
     return "\n".join(lines)
+
+
+def load_network(path: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """A stored network as a function from a batch of inputs to its outputs, without dropout.
+
+    Args:
+        path: A `.keras` file, or the `.onnx` file of another estimator.
+    """
+    if path.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        (given,), wanted = session.get_inputs(), session.get_outputs()[-1].name
+        return lambda inputs: np.asarray(session.run([wanted], {given.name: inputs})[0], np.float32)
+    import keras
+
+    network = keras.saving.load_model(path, compile=False, safe_mode=True)
+
+    def call(inputs: NDArray[Any]) -> NDArray[np.float32]:
+        outputs = keras.ops.convert_to_numpy(network(inputs, training=False))
+        return np.asarray(outputs, np.float32)
+
+    return call

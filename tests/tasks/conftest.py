@@ -162,7 +162,7 @@ def train_quickly(context):
     """A network with one layer; `skill` scales weights that fit, so 0 knows nothing and -1 errs."""
     import keras
 
-    from tasks.handoffs import Hardware, TrainedModel
+    from tasks.judgement import Hardware, TrainedModel
     from tasks.storage import Storage
 
     def make(prepared, skill=1.0):
@@ -170,7 +170,7 @@ def train_quickly(context):
         inputs = np.load(storage.path(prepared.train.inputs)).reshape(prepared.train.count, -1)
         labels = np.load(storage.path(prepared.train.labels))
         width, outputs = inputs.shape[1], len(prepared.classes) or 1
-        is_image = prepared.is_image
+        is_image = prepared.kind == "image"
         layers = [keras.Input(prepared.input_shape, dtype="uint8" if is_image else "float32")]
         layers += [keras.layers.Rescaling(1.0), keras.layers.Flatten()] if is_image else []
         layers += [keras.layers.Dense(outputs, activation="softmax" if outputs > 1 else None)]
@@ -195,7 +195,7 @@ def train_quickly(context):
             hardware=Hardware(
                 backend="tensorflow", devices=("CPU x86_64",), precision="float32", cpu_count=2
             ),
-            summary="one layer",
+            summary=storage.put_bytes(b"one layer", ".txt"),
         )
 
     return make

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tasks import baselines
-from tasks.baselines import baseline_predictions
+from tasks.baselines import arrays
+from tasks.baselines.arrays import baseline_predictions
 
 RANDOM = np.random.default_rng(0)
 
@@ -40,7 +40,7 @@ def test_images_are_flattened_and_an_absent_class_gets_nothing():
 
 
 def test_many_rows_are_thinned_out_and_the_name_says_so(rows, monkeypatch):
-    monkeypatch.setattr(baselines, "ROWS_AT_MOST", 120)
+    monkeypatch.setattr(arrays, "ROWS_AT_MOST", 120)
     inputs, labels = rows
     found = baseline_predictions("linear", inputs, labels, inputs, classes=2)
     assert set(found) == {"majority", "linear_100_rows"}

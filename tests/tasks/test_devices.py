@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tasks import devices
-from tasks.handoffs import Hardware
+from tasks.judgement import Hardware
 
 
 def hardware(device: str) -> Hardware:

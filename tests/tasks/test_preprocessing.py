@@ -9,10 +9,11 @@ from tasks.config import IngestionConfig, PreparationConfig, SplitConfig
 from tasks.errors import DataError
 from tasks.handoffs import CheckedData, Column, Snapshot
 from tasks.ingestion import ingest_data
-from tasks.preprocessing import class_names, prepare_data
+from tasks.preprocessing import prepare_data
 from tasks.snapshots import images, read_snapshot, write_snapshot
 from tasks.sources import find_source
 from tasks.storage import Storage
+from tasks.targets import class_names
 
 LABEL = Column(name="label", role="label", kind="category")
 SIZE = Column(name="size", role="feature", kind="numeric")
@@ -112,7 +113,7 @@ def test_an_identifier_never_becomes_an_input(ingest, prepare, storage, telco_cs
     assert "ROUND" not in text
     assert (fitted["label"], fitted["classes"]) == ("Churn", ["No", "Yes"])
     assert prepared.input_shape == (fitted["width"],)
-    assert not prepared.is_image
+    assert prepared.kind == "table"
 
 
 def test_how_it_was_split_goes_along(ingest, prepare, telco_csv):

@@ -1,4 +1,3 @@
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,8 +15,6 @@ def serve(context, tmp_path, train_quickly):
 
     def run(prepared):
         storage = Storage(context.storage_uri)
-        contents = {"classes": prepared.classes, "is_image": prepared.is_image}
-        (tmp_path / "contents.json").write_text(json.dumps(contents))
         (tmp_path / "network.keras").write_bytes(
             storage.read_bytes(train_quickly(prepared).network)
         )
@@ -25,7 +22,7 @@ def serve(context, tmp_path, train_quickly):
             "network": tmp_path / "network.keras",
             "features": PROJECT_FOLDER / "tasks" / "features.py",
             "preprocessing": storage.path(prepared.preprocessing),
-            "contents": tmp_path / "contents.json",
+            "outputs": PROJECT_FOLDER / "tasks" / "outputs.py",
         }
         model = ServedModel()
         model.load_context(SimpleNamespace(artifacts={k: str(v) for k, v in paths.items()}))

@@ -14,7 +14,8 @@ import pytest
 
 from tasks import tracking
 from tasks.errors import DataCheckFailed, ServiceError
-from tasks.handoffs import Hardware, RunContext, TrainedModel
+from tasks.handoffs import RunContext
+from tasks.judgement import Hardware, TrainedModel
 from tasks.storage import Storage
 
 HOST = tracking.this_process().rpartition(":")[0]
@@ -145,10 +146,11 @@ def test_a_failure_that_cannot_be_recorded_is_logged(
 def test_of_a_handoff_figures_tags_files_and_itself_are_logged(
     context: RunContext, run_of: Any
 ) -> None:
+    storage = Storage(context.storage_uri)
     trained = TrainedModel(
-        network=Storage(context.storage_uri).put_bytes(b"network"), parameters=7,
+        network=storage.put_bytes(b"network"), parameters=7,
         history={"loss": (0.7, float("nan"))}, best_epoch=1, resumed_from=0, seconds=1.0,
-        rows_per_second=10.0, seed=5, summary="one layer",
+        rows_per_second=10.0, seed=5, summary=storage.put_bytes(b"one layer", ".txt"),
         hardware=Hardware(backend="b", devices=("CPU",), precision="float32", cpu_count=2),
     )  # fmt: skip
     tracking.log_handoff(context, "train_model", trained, recalled=True)
@@ -157,7 +159,9 @@ def test_of_a_handoff_figures_tags_files_and_itself_are_logged(
     assert tracking.logged_epochs(context, "loss") == {1}
     client = tracking.client(context.mlflow_uri)
     path = client.download_artifacts(context.run_id, "handoffs/train_model.json")
-    assert TrainedModel.model_validate_json(Path(path).read_text()).summary == "one layer"
+    assert TrainedModel.model_validate_json(Path(path).read_text()).summary == trained.summary
+    path = client.download_artifacts(context.run_id, "network.txt")
+    assert Path(path).read_text() == "one layer"
 
 
 def test_files_and_texts_become_artefacts(context: RunContext) -> None:

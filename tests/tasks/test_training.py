@@ -111,7 +111,7 @@ def test_hand_off_describes_the_stored_network(context: RunContext) -> None:
     assert found == pytest.approx(trained.history["val_accuracy"][trained.best_epoch - 1])
     assert trained.parameters == network.count_params() == 4 * 8 + 8 + 8 * 2 + 2
     assert trained.hardware.precision == "float32"
-    assert "hidden_1" in trained.summary
+    assert b"hidden_1" in storage.read_bytes(trained.summary)
     assert unfinished(context) == []
 
 

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from tasks.datasets.breast_cancer import BREAST_CANCER, FILE, MEASURES
+from tasks.datasets.breast_cancer import DATASET, FILE, MEASURES
 from tasks.errors import SourceError
 
 
 def test_the_bundled_measures_are_those_of_scikit_learn():
     from sklearn.datasets import load_breast_cancer
 
-    table = BREAST_CANCER.read({FILE: BREAST_CANCER.bundled_folder / FILE})
+    table = DATASET.read({FILE: DATASET.bundled_folder / FILE})
     theirs = load_breast_cancer()
     ours = np.stack([table[name].to_numpy() for name in MEASURES], axis=1)
     assert list(MEASURES) == list(theirs.feature_names)
@@ -20,4 +20,4 @@ def test_a_label_that_the_first_line_does_not_name_is_refused(tmp_path):
     path = tmp_path / FILE
     path.write_text("1,30,malignant,benign\n" + "1.0," * 30 + "7\n")
     with pytest.raises(SourceError, match=r"labels a row '7'.*0 \(malignant\), 1 \(benign\)"):
-        BREAST_CANCER.read({FILE: path})
+        DATASET.read({FILE: path})

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.datasets.digits import DIGITS, FILE, IMAGE
+from tasks.datasets.digits import DATASET, FILE, IMAGE
 from tasks.errors import SourceError
 from tasks.snapshots import images
 
@@ -9,7 +9,7 @@ from tasks.snapshots import images
 def test_the_bundled_digits_are_those_of_scikit_learn():
     from sklearn.datasets import load_digits
 
-    table = DIGITS.read({FILE: DIGITS.bundled_folder / f"{FILE}.gz"})
+    table = DATASET.read({FILE: DATASET.bundled_folder / f"{FILE}.gz"})
     theirs = load_digits()
     assert np.array_equal(images(table, IMAGE)[..., 0], theirs.images)
     assert table["digit"].to_pylist() == [str(digit) for digit in theirs.target]
@@ -29,4 +29,4 @@ def test_damaged_digits_are_one_sentence(tmp_path, content, sentence):
     path = tmp_path / FILE
     path.write_text(content)
     with pytest.raises(SourceError, match=sentence):
-        DIGITS.read({FILE: path})
+        DATASET.read({FILE: path})

@@ -1,4 +1,4 @@
-"""The simplest models that a network must beat: training arrays in, predictions out."""
+"""Plain models on the network's own inputs: training arrays in, predictions out."""
 
 import logging
 import warnings
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 ROWS_AT_MOST = 10_000
 ITERATIONS = 100
 logger = logging.getLogger(__name__)
-
-
-def simplest_baseline(problem: Literal["classification", "regression"]) -> str:
-    """Name of the baseline that looks at no feature: the majority class, or the mean."""
-    return "majority" if problem == "classification" else "mean"
 
 
 def baseline_predictions(

@@ -1,0 +1,52 @@
+"""The simplest models that a network must beat: prepared data in, predictions out.
+
+One file for each kind of rows or problem; what they give is predictions for all test rows, as
+`tasks.outputs` describes them, by the name of the baseline.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.baselines.arrays import baseline_predictions
+from tasks.config import EvaluationConfig
+from tasks.handoffs import Arrays, PreparedData
+from tasks.storage import Storage
+
+# they look at no feature; the first of these that was measured is the one to beat
+SIMPLEST = ("seasonal_naive", "unigram", "majority", "mean")
+
+
+def simplest_of(baselines: Mapping[str, Mapping[str, float]]) -> str:
+    """Name of the baseline that a model has to beat, among those that were measured."""
+    return next(name for name in SIMPLEST if name in baselines)
+
+
+def find_baselines(
+    config: EvaluationConfig, prepared: PreparedData, storage: Storage
+) -> Mapping[str, NDArray[np.floating]]:
+    """Fits the baselines on the training rows and predicts the test rows.
+
+    Args:
+        config: Says which.
+        prepared: The rows.
+        storage: Where they are.
+    """
+    inputs, labels = _opened(storage, prepared.train)
+    test_inputs, _ = _opened(storage, prepared.test)
+    return baseline_predictions(
+        "linear" if config.baseline == "seasonal_naive" else config.baseline,
+        inputs,
+        labels,
+        test_inputs,
+        classes=len(prepared.classes),
+        pixel_maximum=prepared.pixel_maximum,
+    )
+
+
+def _opened(storage: Storage, side: Arrays) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Inputs and labels of a side; the inputs stay on the disk until they are used."""
+    inputs = np.load(storage.path(side.inputs), mmap_mode="r", allow_pickle=False)
+    return inputs, np.load(storage.path(side.labels), allow_pickle=False)

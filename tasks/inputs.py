@@ -1,0 +1,79 @@
+"""What a network is given of each row: arrays, and what was fitted on the rows that train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks import features
+from tasks.config import PreparationConfig
+from tasks.errors import DataError
+from tasks.handoffs import Column, Snapshot
+from tasks.snapshots import images
+from tasks.splitting import TRAIN
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of all rows.
+
+    Args:
+        values: Images uint8 [rows, height, width, channels], tables float32 [rows, width], or
+            texts int32 [rows, length].
+        fitted: What `tasks.features`, or `tasks.texts`, makes the same of raw rows by.
+        words: Of a text that is cut into words first, the number of the word that begins at each
+            token, int32 [rows, length], -1 where none does.
+    """
+
+    values: np.ndarray
+    fitted: features.Fitted
+    words: np.ndarray | None = None
+
+
+def fit_inputs(
+    table: pyarrow.Table, snapshot: Snapshot, sides: np.ndarray, config: PreparationConfig
+) -> Inputs:
+    """The network's inputs for all rows, fitted on those that train.
+
+    Raises:
+        DataError: A feature cannot be an input, or its values cannot.
+    """
+    columns = snapshot.features
+    kinds = {column.kind for column in columns}
+    try:
+        if kinds == {"image"} and len(columns) == 1:
+            return _image_inputs(table, columns[0])
+        if kinds and kinds <= {"numeric", "category"}:
+            return _table_inputs(table, columns, sides, config)
+    except ValueError as error:
+        raise DataError(f"The rows cannot become inputs of a network. {error}") from error
+    raise DataError(
+        f"The features of {snapshot.dataset} are of kind {', '.join(sorted(kinds)) or 'none'}; "
+        "expected one image, or numeric and category columns. Give the others the role 'ignored' "
+        f"in tasks/datasets/{snapshot.dataset}.py."
+    )
+
+
+def _table_inputs(
+    table: pyarrow.Table, columns: tuple[Column, ...], sides: np.ndarray, config: PreparationConfig
+) -> Inputs:
+    frame = table.select([column.name for column in columns]).to_pandas()
+    fitted = features.fit(
+        frame[sides == TRAIN],
+        [column.name for column in columns if column.kind == "numeric"],
+        [column.name for column in columns if column.kind == "category"],
+        scaling=config.scaling,
+        imputation=config.imputation,
+        minimum_category_rows=config.minimum_category_rows,
+    )
+    return Inputs(features.transform(frame, fitted), fitted)
+
+
+def _image_inputs(table: pyarrow.Table, column: Column) -> Inputs:
+    fitted = features.fit_images(column.name, column.shape or (), column.maximum or 255)
+    return Inputs(features.transform_images(images(table, column), fitted), fitted)
