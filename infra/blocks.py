@@ -13,6 +13,7 @@ from infra.schedules import Schedule, read_schedules
 from tasks.config import GateConfig, PipelineConfig
 from tasks.datasets import get_dataset
 from tasks.errors import ConfigError
+from tasks.models import fields_used
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -153,10 +154,8 @@ def code_version() -> str:
 def describe(description: str, config: PipelineConfig) -> str:
     """What the page of a deployment says, in Markdown."""
     dataset, model = get_dataset(config.ingestion.dataset), config.model
-    layers = ", ".join(map(str, model.hidden_units)) or "none"
-    network = f"{model.architecture}, hidden units {layers}"
-    if model.architecture == "cnn":
-        network += f", filters {', '.join(map(str, model.filters))}"
+    values = {name: getattr(model, name) for name in fields_used(model.architecture)}
+    network = ", ".join([model.architecture, *(_told(*item) for item in values.items())])
     return (
         f"{description or dataset.title}\n\n"
         "Checks the data, trains, judges the result against the model in service, registers it, "
@@ -167,6 +166,13 @@ def describe(description: str, config: PipelineConfig) -> str:
         f"- **Model** {network}; at most {config.training.epochs} epochs\n"
         f"- **Gate** {_gate(config.gate)}\n"
     )
+
+
+def _told(name: str, value: object) -> str:
+    """A field of the network with its value, as in "hidden units 64, 32"."""
+    parts = value if isinstance(value, tuple) else (value,)
+    shown = ", ".join(str(part) for part in parts if part is not None)
+    return f"{name.replace('_', ' ')} {shown or 'none'}"
 
 
 def _gate(gate: GateConfig) -> str:

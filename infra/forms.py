@@ -13,6 +13,7 @@ from tasks.config import PipelineConfig
 from tasks.datasets import Dataset, get_dataset
 from tasks.errors import ConfigError
 from tasks.metrics import known_metrics
+from tasks.models import fields_used
 from tasks.remote import scrubbed
 
 if TYPE_CHECKING:
@@ -20,17 +21,35 @@ if TYPE_CHECKING:
 
 # what makes a pipeline the pipeline it is: not asked, and refused if it is another
 FIXED = (("ingestion", "dataset"), ("model", "architecture"))
-CLASSIFICATION = (
-    ("checks", "minimum_label_share"),
-    ("training", "class_weights"),
-    ("evaluation", "calibration_bins"),
-)
+# fields that mean something for one problem, one kind of column, or networks that have a backbone
+PROBLEMS = {
+    ("checks", "minimum_label_share"): "classification",
+    ("ingestion", "labels"): "classification",
+    ("split", "training_rows_per_label"): "classification",
+    ("training", "class_weights"): "classification",
+    ("training", "labels"): "classification",
+    ("training", "label_smoothing"): "classification",
+    ("evaluation", "calibration_bins"): "classification",
+    ("training", "loss"): "regression",
+    ("evaluation", "generated_rows"): "text_generation",
+}
 KINDS = {
     ("preparation", "scaling"): "numeric",
     ("preparation", "imputation"): "numeric",
     ("preparation", "minimum_category_rows"): "category",
+    ("preparation", "categories"): "category",
+    ("preparation", "tokens"): "text",
+    ("preparation", "vocabulary"): "text",
+    ("preparation", "vocabulary_size"): "text",
+    ("preparation", "text_length"): "text",
+    ("preparation", "lowercase"): "text",
+    ("training", "shift"): "image",
+    ("training", "rotation"): "image",
+    ("training", "zoom"): "image",
     ("evaluation", "mistakes"): "image",
 }
+WITH_BACKBONE = ("frozen_epochs", "fine_tuning_rate", "fine_tuned_layers")
+ALWAYS_OF_MODEL = ("architecture", "initial_weights", "initial_part")
 # what tasks.remote.holds_secret refuses, as a pattern that JavaScript reads the same: a run that is
 # refused by the form never exists, and so keeps no parameters
 WITHOUT_SECRET = (
@@ -135,12 +154,20 @@ def _replacement(required: Sequence[str]) -> str:
 
 def _applies(stage: str, name: str, dataset: Dataset, architecture: str) -> bool:
     """Whether a field means anything for a dataset and an architecture."""
-    if (stage, name) == ("model", "filters"):
-        return architecture == "cnn"
-    if (stage, name) in CLASSIFICATION:
-        return dataset.problem == "classification"
+    used = fields_used(architecture)
+    if stage == "model":
+        return name in ALWAYS_OF_MODEL or name in used
+    if stage == "training" and name in WITH_BACKBONE:
+        return "pretrained" in used
+    if (stage, name) in PROBLEMS:
+        return dataset.problem == PROBLEMS[stage, name]
+    features = [column for column in dataset.columns if column.role == "feature"]
+    if stage == "ingestion" and name in {"image_size", "damaged"}:
+        return any(column.kind == "image" and column.shape is None for column in features)
+    if (stage, name) == ("evaluation", "season_hours"):
+        return any(column.kind == "time" for column in dataset.columns)
     kind = KINDS.get((stage, name))
-    return kind is None or any(c.kind == kind and c.role == "feature" for c in dataset.columns)
+    return kind is None or any(column.kind == kind for column in features)
 
 
 def _field(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:

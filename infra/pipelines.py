@@ -13,6 +13,7 @@ from tasks.config import PipelineConfig, StageConfig
 from tasks.datasets import get_dataset
 from tasks.errors import ConfigError
 from tasks.gate import require_known
+from tasks.models import require_architecture
 
 ENTRYPOINT = "flows.training.train"
 CHANGES_SHOWN = 5
@@ -147,8 +148,8 @@ def configure(pipeline: Pipeline, changes: Iterable[str]) -> PipelineConfig:
         changes: Each `stage.field=value`, the value written as in YAML.
 
     Raises:
-        ConfigError: An unknown key, dataset or metric, a wrong type, a value out of range, or the
-            name of another pipeline.
+        ConfigError: An unknown key, dataset, architecture or metric, a wrong type, a value out of
+            range, or the name of another pipeline.
     """
     tree: dict[str, Any] = {
         key: dict(value) if isinstance(value, Mapping) else value
@@ -169,6 +170,7 @@ def configure(pipeline: Pipeline, changes: Iterable[str]) -> PipelineConfig:
         )
     dataset = get_dataset(config.ingestion.dataset)
     require_known(config.gate.metric, dataset.problem)
+    require_architecture(config.model.architecture)
     return config
 
 

@@ -16,6 +16,7 @@ from tasks.freshness import Standing, find_standing, locate_source
 from tasks.handoffs import Handoff, RunContext, Source
 from tasks.home import prepare_home
 from tasks.lineage import describe_surroundings
+from tasks.models import require_architecture
 from tasks.progress import name_flow_run
 from tasks.settings import Settings
 from tasks.stages import RETRIES, RETRY_DELAYS_SECONDS, is_last_try, may_be_cured
@@ -57,6 +58,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     _require_tracking(settings)
     prepare_home(settings)
     gate.require_known(config.gate.metric, get_dataset(config.ingestion.dataset).problem)
+    require_architecture(config.model.architecture)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
     artifacts = None if settings.tracking_uri else settings.artifact_root
     experiment_id = tracking.open_experiment(settings.mlflow_uri, config.pipeline, artifacts)

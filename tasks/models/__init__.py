@@ -1,6 +1,7 @@
 """One file per architecture: a configuration and what goes in and out, a `keras.Model` out.
 
-A new architecture is one file here with a function `build`; its name is that of the file. Models
+A new architecture is one file here with a function `build` and `USES`, the fields of the
+configuration that it reads; its name is that of the file. Models
 are built of `keras.*` (and KerasHub, for transformers) only, so that the same file trains on any
 backend and the stored `.keras` file loads without our code.
 """
@@ -9,6 +10,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from tasks.config import ModelConfig
@@ -21,11 +23,25 @@ if TYPE_CHECKING:
 
 # what architectures share
 SHARED = ("archive", "ends", "pretrained")
-MODELS: "dict[str, Callable[[Ends, ModelConfig], keras.Model]]" = {
-    found.name: importlib.import_module(f"{__name__}.{found.name}").build
+MODULES: dict[str, ModuleType] = {
+    found.name: importlib.import_module(f"{__name__}.{found.name}")
     for found in pkgutil.iter_modules(__path__)
     if found.name not in SHARED
 }
+MODELS: "dict[str, Callable[[Ends, ModelConfig], keras.Model]]" = {
+    name: module.build for name, module in MODULES.items()
+}
+
+
+def fields_used(architecture: str) -> tuple[str, ...]:
+    """The fields of the configuration that an architecture reads.
+
+    Raises:
+        ConfigError: There is no such architecture.
+    """
+    require_architecture(architecture)
+    used: tuple[str, ...] = MODULES[architecture].USES
+    return used
 
 
 def require_architecture(name: str) -> None:

@@ -9,6 +9,8 @@ from tasks.models.ends import Ends, give_out, hidden_layers, take_in
 if TYPE_CHECKING:
     import keras
 
+USES = ("filters", "hidden_units", "dropout")
+
 
 def build(ends: Ends, config: ModelConfig) -> "keras.Model":
     """Blocks of a 3x3 convolution and 2x2 max-pooling, then dense layers.

@@ -8,6 +8,8 @@ from tasks.models.ends import Ends, give_out, hidden_layers, take_in
 if TYPE_CHECKING:
     import keras
 
+USES = ("hidden_units", "dropout")
+
 
 def build(ends: Ends, config: ModelConfig) -> "keras.Model":
     """Dense layers, one after the other; images are flattened first.
