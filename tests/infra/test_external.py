@@ -26,7 +26,7 @@ LOCKED = {
 
 @pytest.fixture(
     scope="module",
-    params=["sqlite", "postgres-redis-s3"],
+    params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgres-redis-s3"],
 )
 def places(request: pytest.FixtureRequest) -> dict[str, str]:
     """The settings that say where records, messages and artefacts are kept."""
