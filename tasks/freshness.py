@@ -156,6 +156,7 @@ TRAINING_MODULES = (
     "tasks.models.__init__",
     "tasks.models.archive",
     "tasks.models.ends",
+    "tasks.models.pretrained",
     "tasks.outputs",
     "tasks.packaging",
     "tasks.preprocessing",
