@@ -166,8 +166,10 @@ TRAINING_MODULES = (
     "tasks.snapshots",
     "tasks.splitting",
     "tasks.targets",
+    "tasks.texts",
     "tasks.training",
     "tasks.unseen",
     "tasks.validation",
     "tasks.verification",
+    "tasks.vocabularies",
 )

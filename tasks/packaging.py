@@ -119,11 +119,12 @@ def save_package(
     _forget_places(model, folder / "model")
 
 
-@stage(code=("tasks.served", "tasks.features", "tasks.outputs"))
+@stage(code=("tasks.served", "tasks.features", "tasks.texts", "tasks.outputs"))
 def package_model(context: RunContext, prepared: PreparedData, trained: TrainedModel) -> Package:
     """Saves the MLflow model and stores its files."""
     storage = Storage(context.storage_uri)
-    requirements = server_requirements(trained.libraries)
+    texts = ("tokenizers",) if prepared.kind == "text" else ()
+    requirements = server_requirements((*trained.libraries, *texts))
     network, preprocessing = map(storage.path, (trained.network, prepared.preprocessing))
     with storage.workspace() as folder:
         save_package(folder, prepared, network, preprocessing, requirements)
