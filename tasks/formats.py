@@ -97,6 +97,20 @@ def read_idx(path: Path, row_shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=offset).reshape(shape)
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8, empty ones included, without their ends.
+
+    Only line feeds end a line: texts of people hold other characters that Python takes for ends.
+
+    Raises:
+        SourceError: Another encoding, or the file is gone, empty or damaged.
+    """
+    lines = _text(path).split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
 def read_whole_numbers(path: Path, width: int) -> np.ndarray:
     """A CSV file of whole numbers without a header, as int64 [rows, width].
 
