@@ -34,7 +34,7 @@ def find_hardware(precision: Literal["auto", "float32", "mixed_bfloat16"] = "aut
     devices = tuple(name for name, _ in accelerators) or (f"CPU {platform.machine()}",)
     if precision == "auto":
         precision = best_precision([capability for _, capability in accelerators])
-    return Hardware(backend=backend, devices=devices, precision=precision, cpu_count=_usable_cpus())
+    return Hardware(backend=backend, devices=devices, precision=precision, cpu_count=usable_cpus())
 
 
 def best_precision(
@@ -149,7 +149,7 @@ def described(name: str | None, capability: Any) -> Accelerator:
     return f"GPU {name or 'of unknown type'}", tuple(capability) if capability else None
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
     """Cores this process may use, which in a container can be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

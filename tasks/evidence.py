@@ -4,7 +4,17 @@ import json
 from dataclasses import dataclass, field
 
 from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot, StoredFile
-from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel, TrainedModel
+from tasks.judgement import (
+    Evaluation,
+    InitialWeights,
+    Package,
+    Promotion,
+    Proof,
+    RegisteredModel,
+    TrainedModel,
+)
+
+INITIAL_TAG = "roundhouse.initial"
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ def evidence_of(handoff: Handoff, *, with_history: bool) -> Evidence:
                 metrics=(*counts, ("data/duplicates", handoff.duplicates, 0)),
                 files={"preprocessing.json": handoff.preprocessing},
             )
+        case InitialWeights():
+            return Evidence(tags={INITIAL_TAG: handoff.sentence})
         case TrainedModel():
             return _of_training(handoff, with_history=with_history)
         case Evaluation():
@@ -101,9 +113,10 @@ def outcome_of(handoff: Handoff) -> str:
             return f"{handoff.passed} of {handoff.total} checks passed"
         case PreparedData(train=train, validation=validation, test=test):
             return f"{train.count:,} train, {validation.count:,} validation, {test.count:,} test"
+        case InitialWeights():
+            return handoff.sentence
         case TrainedModel():
-            epochs = len(next(iter(handoff.history.values()), ()))
-            return f"best epoch {handoff.best_epoch} of {epochs}, {handoff.parameters:,} parameters"
+            return training_in_words(handoff)
         case Evaluation():
             shown = list(handoff.metrics.items())[:2]
             return ", ".join(f"{name} {value:.4f}" for name, value in shown)
@@ -117,6 +130,13 @@ def outcome_of(handoff: Handoff) -> str:
             return "champion" if handoff.champion == handoff.version else "not promoted"
         case _:
             return ""
+
+
+def training_in_words(trained: TrainedModel) -> str:
+    """How far the training came, where it tells, and how large the model is."""
+    epochs = len(next(iter(trained.history.values()), ()))
+    size = f"{trained.parameters:,} parameters"
+    return f"best epoch {trained.best_epoch} of {epochs}, {size}" if epochs else size
 
 
 def _of_training(handoff: TrainedModel, *, with_history: bool) -> Evidence:

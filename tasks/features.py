@@ -27,6 +27,7 @@ def fit(
     scaling: str = "standard",
     imputation: str = "median",
     minimum_category_rows: int = 5,
+    categories: str = "one_hot",
 ) -> Fitted:
     """Learns from the training rows what `transform` does to any rows.
 
@@ -37,19 +38,23 @@ def fit(
         scaling: `standard` (zero mean, unit variance) or `none`.
         imputation: What a blank number becomes: the `median` or the `mean` of the others.
         minimum_category_rows: Rarer categories go to the unknown bucket.
+        categories: `one_hot`, an input per category; or `codes`, a whole number per column.
 
     Returns:
-        JSON-able: `kind` "table", `numeric` and `category` with one entry per column, and `width`,
-        the number of inputs that `transform` gives.
+        JSON-able: `kind` "table", `numeric` and `category` with one entry per column, `width`, the
+        number of inputs that `transform` gives, and for `codes` their number in each column.
 
     Raises:
         ValueError: A column is missing, or holds something else than its kind.
     """
     numbers = [_fit_numeric(name, _numbers(frame, name), scaling, imputation) for name in numeric]
-    categories = [_fit_category(frame, name, minimum_category_rows) for name in category]
+    known = [_fit_category(frame, name, minimum_category_rows) for name in category]
+    sizes = [1 + len(entry["vocabulary"]) for entry in known]
     width = sum(1 + entry["indicator"] for entry in numbers)
-    width += sum(1 + len(entry["vocabulary"]) for entry in categories)
-    return {"kind": "table", "numeric": numbers, "category": categories, "width": width}
+    fitted = {"kind": "table", "numeric": numbers, "category": known}
+    if categories == "codes":
+        return {**fitted, "width": width + len(sizes), "codes": sizes}
+    return {**fitted, "width": width + sum(sizes)}
 
 
 def transform(frame: pandas.DataFrame, fitted: Mapping[str, Any]) -> np.ndarray:
@@ -57,7 +62,8 @@ def transform(frame: pandas.DataFrame, fitted: Mapping[str, Any]) -> np.ndarray:
 
     For each numeric column its scaled value and, where training rows had blanks, 1 for a blank;
     then for each category column one input for all that is unknown (blank, rare and unseen) and one
-    per known category. Columns that `fitted` does not name are ignored.
+    per known category; or, where it was fitted for codes, one whole number: 0 for all that is
+    unknown, else the category's own. Columns that `fitted` does not name are ignored.
 
     Returns:
         float32 [rows, width].
@@ -78,8 +84,12 @@ def transform(frame: pandas.DataFrame, fitted: Mapping[str, Any]) -> np.ndarray:
         start += 1 + entry["indicator"]
     for entry in fitted["category"]:
         codes = _category_codes(frame, entry["name"], entry["vocabulary"])
-        inputs[np.arange(len(frame)), start + codes] = 1.0
-        start += 1 + len(entry["vocabulary"])
+        if "codes" in fitted:
+            inputs[:, start] = codes
+            start += 1
+        else:
+            inputs[np.arange(len(frame)), start + codes] = 1.0
+            start += 1 + len(entry["vocabulary"])
     return inputs
 
 

@@ -17,19 +17,23 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 CODE_FOLDER = Path(__file__).resolve().parent
-SERVER_NEEDS = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
+SERVER_NEEDS = ("mlflow", "numpy", "pandas")
+NETWORK_NEEDS = ("keras", "tensorflow")
 logger = logging.getLogger(__name__)
 
 
-def server_requirements(further: tuple[str, ...] = ()) -> tuple[str, ...]:
+def server_requirements(
+    further: tuple[str, ...] = (), *, is_network: bool = True
+) -> tuple[str, ...]:
     """What a server has to install, pinned to what is installed here.
 
     A local label such as `+cu128` is left out: no public index has such a version.
 
     Args:
         further: Distributions that the model needs besides the usual.
+        is_network: Whether it is one; another estimator is loaded without Keras.
     """
-    names = (*SERVER_NEEDS, *further)
+    names = (*SERVER_NEEDS, *(NETWORK_NEEDS if is_network else ()), *further)
     return tuple(f"{name}=={metadata.version(name).partition('+')[0]}" for name in names)
 
 
@@ -124,7 +128,8 @@ def package_model(context: RunContext, prepared: PreparedData, trained: TrainedM
     """Saves the MLflow model and stores its files."""
     storage = Storage(context.storage_uri)
     texts = ("tokenizers",) if prepared.kind == "text" else ()
-    requirements = server_requirements((*trained.libraries, *texts))
+    is_network = trained.network.uri.endswith(".keras")
+    requirements = server_requirements((*trained.libraries, *texts), is_network=is_network)
     network, preprocessing = map(storage.path, (trained.network, prepared.preprocessing))
     with storage.workspace() as folder:
         save_package(folder, prepared, network, preprocessing, requirements)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from tasks.cards import model_card, version_card
 from tasks.freshness import Standing
-from tasks.handoffs import PreparedData, RunContext
-from tasks.judgement import Evaluation, Package, RegisteredModel
+from tasks.handoffs import PreparedData, RunContext, StoredFile
+from tasks.judgement import Evaluation, InitialWeights, Package, RegisteredModel
 from tasks.registry import (
     FINGERPRINT,
+    INITIAL,
     METRICS,
     NETWORK,
     PART_DIGEST,
@@ -26,7 +27,7 @@ from tasks.storage import Storage
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
-NETWORK_FILE = "artifacts/network.keras"
+NETWORK_FILE = Path("artifacts/network")
 logger = logging.getLogger(__name__)
 
 
@@ -43,12 +44,17 @@ def version_tags(
     """
     return {
         FINGERPRINT: standing.fingerprint,
-        NETWORK: package.files[NETWORK_FILE].sha256,
+        NETWORK: network_file(package).sha256,
         SNAPSHOT: prepared.snapshot.file.sha256,
         SPLIT: json.dumps(prepared.split, sort_keys=True),
         METRICS: json.dumps(evaluation.metrics, sort_keys=True),
         **{PART_DIGEST.format(name): digest for name, digest in standing.parts.items()},
     }
+
+
+def network_file(package: Package) -> StoredFile:
+    """The network in a package, in whatever form it is stored."""
+    return next(f for name, f in package.files.items() if Path(name).with_suffix("") == NETWORK_FILE)
 
 
 @stage(code=("tasks.registry",), reuse=False)
@@ -58,6 +64,7 @@ def register_model(
     prepared: PreparedData,
     evaluation: Evaluation,
     standing: Standing,
+    initial: InitialWeights = InitialWeights(),
 ) -> RegisteredModel:
     """Registers the package as a new version, unless a version is this very model already.
 
@@ -65,12 +72,14 @@ def register_model(
     """
     registry = Registry(context)
     tags = version_tags(package, prepared, evaluation, standing)
+    if initial.address:
+        tags[INITIAL] = initial.sentence
     with registry.lock(), service_errors(context.mlflow_uri):
         number = registry.find({key: tags[key] for key in (FINGERPRINT, NETWORK)})
         if number is None:
             model = _log_package(context, registry, package)
             _log_metrics(context, registry, model, evaluation)
-            card = version_card(context, prepared, evaluation)
+            card = version_card(context, prepared, evaluation, initial)
             _describe_model(registry, prepared.snapshot.dataset)
             number = _create_version(context, registry, model, tags, card)
     return RegisteredModel(

@@ -5,6 +5,7 @@ import json
 from pydantic import Field
 
 from tasks import tracking
+from tasks.evidence import training_in_words
 from tasks.handoffs import CheckedData, Handoff, PreparedData, RunContext, Source
 from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel, TrainedModel
 from tasks.lineage import prefect_address
@@ -106,7 +107,7 @@ def summarise(
         run_id=context.run_id,
         rows=checked.snapshot.rows,
         checks=(checked.passed, checked.total),
-        warnings=(*checked.warnings, *prepared.warnings),
+        warnings=(*checked.snapshot.warnings, *checked.warnings, *prepared.warnings),
         metrics={
             name: {who: figures[name] for who, figures in compared.items() if name in figures}
             for name in SHOWN
@@ -150,8 +151,7 @@ def as_markdown(summary: Summary, trained: TrainedModel) -> str:
         *table,
         "",
         f"- Data: {summary.rows:,} rows, {passed} of {total} checks passed",
-        f"- Training: best epoch {trained.best_epoch} of "
-        f"{len(next(iter(trained.history.values()), ()))}, {trained.parameters:,} parameters, "
+        f"- Training: {training_in_words(trained)}, "
         f"{', '.join(trained.hardware.devices)}, seed {trained.seed}",
         f"- Proof: {summary.proof}",
         f"- Aliases: {', '.join(summary.aliases)}",

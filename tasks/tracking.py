@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -29,8 +29,11 @@ from tasks.services import service_errors
 from tasks.storage import Storage
 
 if TYPE_CHECKING:
+    from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
+# more than so many are refused
+METRICS_PER_CALL = 1000
 PROCESS_TAG = "roundhouse.process"
 REASON_TAG = "roundhouse.reason"
 ENDED_TAG = "roundhouse.ended"
@@ -177,8 +180,8 @@ def log_handoff(context: RunContext, stage: str, handoff: Handoff, *, recalled: 
     metrics = [Metric(n, value, now, step) for n, value, step in evidence.metrics]
     tags = [RunTag(name, value[:8000]) for name, value in evidence.tags.items()]
     with _service(context.mlflow_uri) as service:
-        finite = [metric for metric in metrics if math.isfinite(metric.value)]
-        service.log_batch(context.run_id, metrics=finite, tags=tags)
+        service.log_batch(context.run_id, tags=tags)
+        _log_metrics(service, context.run_id, metrics)
     files: dict[str, StoredFile | str] = dict(evidence.files)
     files[f"handoffs/{stage}.json"] = handoff.model_dump_json(indent=2)
     log_files(context, files)
@@ -226,6 +229,20 @@ def log_epoch(context: RunContext, epoch: int, metrics: Mapping[str, float]) -> 
         service.log_batch(context.run_id, metrics=found)
 
 
+def log_history(context: RunContext, history: Mapping[str, Sequence[float]]) -> None:
+    """Logs the metrics of all epochs at once, of a training that tells of none while it goes on."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    points = [
+        Metric(name, float(value), now, epoch)
+        for name, values in history.items()
+        for epoch, value in enumerate(values, start=1)
+    ]
+    with _service(context.mlflow_uri) as service:
+        _log_metrics(service, context.run_id, points)
+
+
 def logged_epochs(context: RunContext, metric: str) -> set[int]:
     """The epochs, counted from 1, for which the run has a value of a metric."""
     with _service(context.mlflow_uri) as service:
@@ -243,6 +260,13 @@ def describe_run(context: RunContext, markdown: str) -> None:
     """Puts a text on the run's page."""
     with _service(context.mlflow_uri) as service:
         service.set_tag(context.run_id, "mlflow.note.content", markdown)
+
+
+def _log_metrics(service: "MlflowClient", run_id: str, metrics: Sequence["Metric"]) -> None:
+    """Logs metrics, those that are not finite left out, in as many calls as MLflow needs."""
+    finite = [metric for metric in metrics if math.isfinite(metric.value)]
+    for start in range(0, len(finite), METRICS_PER_CALL):
+        service.log_batch(run_id, metrics=finite[start : start + METRICS_PER_CALL])
 
 
 @contextlib.contextmanager

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks import devices, turns
+from tasks.boosting import train_boosting
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import TrainingDiverged
 from tasks.fingerprints import code_digest, environment_digest, values_digest
 from tasks.handoffs import Arrays, PreparedData, RunContext
-from tasks.judgement import Hardware, TrainedModel
-from tasks.models import build_model
+from tasks.judgement import Hardware, InitialWeights, TrainedModel
+from tasks.models import build_model, is_estimator
 from tasks.models.archive import save_network, summary_of
+from tasks.models.initial import start_from
 from tasks.progress import EpochReport
 from tasks.stages import stage
 from tasks.storage import Storage, disk_errors
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from tasks.fitting import Checkpoint, FitResult, FitSettings
 
-CODE = ("tasks.models", "tasks.fitting", "tasks.devices")
+CODE = ("tasks.models", "tasks.fitting", "tasks.devices", "tasks.boosting", "tasks.trees")
 logger = logging.getLogger(__name__)
 
 
@@ -143,7 +145,11 @@ def fit_network(
 
 @stage(code=CODE)
 def train_model(
-    context: RunContext, prepared: PreparedData, model: ModelConfig, training: TrainingConfig
+    context: RunContext,
+    prepared: PreparedData,
+    model: ModelConfig,
+    training: TrainingConfig,
+    initial: InitialWeights = InitialWeights(),
 ) -> TrainedModel:
     """Trains the network; an interrupted training of the same goes on where it stopped.
 
@@ -152,11 +158,14 @@ def train_model(
         TrainingDiverged: The loss is not a finite number any more.
         StorageError: The disk is full or cannot be written.
     """
+    if is_estimator(model.architecture):
+        weights = class_weights(training.class_weights, prepared.train.label_counts)
+        return train_boosting(context, prepared, model, training, weights)
     storage = Storage(context.storage_uri)
     hardware = devices.find_hardware(training.precision)
     settings = fit_settings(prepared, training, hardware)
     key = values_digest(
-        prepared, model, training, code_digest((__name__, *CODE)), environment_digest()
+        prepared, model, training, initial, code_digest((__name__, *CODE)), environment_digest()
     )
     with (
         turns.gpu_turn(wanted=devices.has_accelerator(hardware)),
@@ -166,6 +175,9 @@ def train_model(
     ):
         with devices.precision_policy(hardware.precision):
             network = build_model(model, prepared, _target_scale(storage, prepared))
+        if initial.network:
+            source = storage.path(initial.network)
+            start_from(network, source, model.initial_part, initial.sentence)
         result = fit_network(context, network, prepared, settings, checkpoint)
         save_network(network, folder / "network.keras")
         stored = storage.put_file(folder / "network.keras")
@@ -181,4 +193,5 @@ def train_model(
         seed=training.seed,
         hardware=hardware,
         summary=summary,
+        initial=initial,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.baselines.arrays import baseline_predictions
+from tasks.baselines.seasons import seasonal_predictions
 from tasks.config import EvaluationConfig
 from tasks.handoffs import Arrays, PreparedData
 from tasks.storage import Storage
@@ -36,13 +37,18 @@ def find_baselines(
     """
     inputs, labels = _opened(storage, prepared.train)
     test_inputs, _ = _opened(storage, prepared.test)
-    return baseline_predictions(
-        "linear" if config.baseline == "seasonal_naive" else config.baseline,
+    is_seasonal = config.baseline == "seasonal_naive"
+    found: dict[str, NDArray[np.floating]] = {}
+    if is_seasonal:
+        found["seasonal_naive"] = seasonal_predictions(config, prepared, storage)
+    return found | baseline_predictions(
+        "linear" if is_seasonal else config.baseline,
         inputs,
         labels,
         test_inputs,
         classes=len(prepared.classes),
         pixel_maximum=prepared.pixel_maximum,
+        codes=prepared.codes,
     )
 
 

@@ -23,6 +23,7 @@ def baseline_predictions(
     test_inputs: NDArray[Any],
     classes: int,
     pixel_maximum: int | None = None,
+    codes: tuple[int, ...] = (),
 ) -> dict[str, NDArray[np.float64]]:
     """Fits the baselines on training rows and predicts the test rows.
 
@@ -33,6 +34,8 @@ def baseline_predictions(
         test_inputs: [rows, ...].
         classes: Number of classes; 0 for regression.
         pixel_maximum: Largest pixel value, by which images are divided.
+        codes: Sizes of the coded categories in the last columns, each of which becomes an input per
+            code: a plain model would take codes for an order.
 
     Returns:
         Per baseline, probabilities [rows, classes] or values [rows]. The plain model is fitted on
@@ -41,14 +44,14 @@ def baseline_predictions(
     step = max(1, -(-len(train_labels) // ROWS_AT_MOST))
     rows = slice(None, None, step)
     labels = np.asarray(train_labels[rows])
-    inputs = _flattened(train_inputs[rows], pixel_maximum)
+    inputs = _flattened(train_inputs[rows], pixel_maximum, codes)
     estimator = _fit(_estimator(kind, classes, is_image=pixel_maximum is not None), inputs, labels)
     name = kind if step == 1 else f"{kind}_{len(labels)}_rows"
     if step > 1:
         logger.info(
             "The %s baseline learns from %d of %d rows", kind, len(labels), len(train_labels)
         )
-    flat = _flattened(test_inputs, pixel_maximum)
+    flat = _flattened(test_inputs, pixel_maximum, codes)
     simplest: NDArray[np.float64]
     if not classes:
         simplest = np.full(len(flat), np.mean(train_labels, dtype=np.float64))
@@ -89,6 +92,12 @@ def _estimator(
     return linear if is_image else make_pipeline(StandardScaler(), linear)
 
 
-def _flattened(inputs: NDArray[Any], pixel_maximum: int | None) -> NDArray[np.float32]:
+def _flattened(
+    inputs: NDArray[Any], pixel_maximum: int | None, codes: tuple[int, ...]
+) -> NDArray[np.float32]:
     flat = np.asarray(inputs, dtype=np.float32).reshape(len(inputs), -1)
+    if codes:
+        first = flat.shape[1] - len(codes)
+        hot = [flat[:, [first + n]] == np.arange(size) for n, size in enumerate(codes)]
+        flat = np.concatenate([flat[:, :first], *hot], axis=1, dtype=np.float32)
     return flat / np.float32(pixel_maximum) if pixel_maximum else flat

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import keras
 
 # what architectures share
-SHARED = ("archive", "ends", "pretrained")
+SHARED = ("archive", "ends", "initial", "pretrained")
+ESTIMATORS = ("boosting",)
 MODULES: dict[str, ModuleType] = {
     found.name: importlib.import_module(f"{__name__}.{found.name}")
     for found in pkgutil.iter_modules(__path__)
@@ -42,6 +43,11 @@ def fields_used(architecture: str) -> tuple[str, ...]:
     require_architecture(architecture)
     used: tuple[str, ...] = MODULES[architecture].USES
     return used
+
+
+def is_estimator(architecture: str) -> bool:
+    """Whether an architecture is no network, but is fitted by a library of its own."""
+    return architecture in ESTIMATORS
 
 
 def require_architecture(name: str) -> None:
