@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.baselines.arrays import baseline_predictions
 from tasks.baselines.seasons import seasonal_predictions
+from tasks.baselines.texts import text_baselines
 from tasks.config import EvaluationConfig
 from tasks.handoffs import Arrays, PreparedData
 from tasks.storage import Storage
@@ -35,14 +36,17 @@ def find_baselines(
         prepared: The rows.
         storage: Where they are.
     """
-    inputs, labels = _opened(storage, prepared.train)
-    test_inputs, _ = _opened(storage, prepared.test)
     is_seasonal = config.baseline == "seasonal_naive"
+    kind = "linear" if config.baseline == "seasonal_naive" else config.baseline
     found: dict[str, NDArray[np.floating]] = {}
     if is_seasonal:
         found["seasonal_naive"] = seasonal_predictions(config, prepared, storage)
+    if prepared.kind == "text":
+        return found | text_baselines(kind, prepared, storage)
+    inputs, labels = _opened(storage, prepared.train)
+    test_inputs, _ = _opened(storage, prepared.test)
     return found | baseline_predictions(
-        "linear" if is_seasonal else config.baseline,
+        kind,
         inputs,
         labels,
         test_inputs,
