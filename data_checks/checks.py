@@ -32,11 +32,13 @@ class Strictness:
         minimum_rows: Fewest rows allowed; None for the suite's own number.
         maximum_missing: Largest share of blanks in a column that may have some, 0 to 1.
         minimum_label_share: Smallest share of the rows each label must have, 0 to 1.
+        labels: The labels that rows may have; empty for the suite's own.
     """
 
     minimum_rows: int | None = None
     maximum_missing: float = 0.05
     minimum_label_share: float = 0.01
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,8 +201,15 @@ def labels(column: str, values: Sequence[str], strictness: Strictness) -> list[C
     """Text, only known labels, all of them there, none too rare.
 
     A few blanks only warn: rows without a label are left out of the training.
+
+    Args:
+        column: The label.
+        values: The suite's own labels, unless the strictness has others.
+        strictness: How much is let pass.
     """
     import great_expectations.expectations as gxe
+
+    values = strictness.labels or values
 
     def absent(result: Mapping[str, Any]) -> str:
         never = result.get("partial_missing_list") or ("some",)

@@ -17,6 +17,8 @@ from tasks.config import (
 )
 from tasks.evaluation import evaluate_model
 from tasks.ingestion import ingest_data
+from tasks.initialisation import find_initial_weights
+from tasks.judgement import FRESH_WEIGHTS
 from tasks.packaging import package_model
 from tasks.planning import plan_run
 from tasks.preprocessing import prepare_data
@@ -75,10 +77,15 @@ def train(
             snapshot = ingest_data(context, plan.source, ingestion)
             checked = check_data(context, snapshot, checks)
             prepared = prepare_data(context, checked, split, preparation)
-            trained = train_model(context, prepared, model, training)
+            initial = (
+                find_initial_weights(context, model) if model.initial_weights else FRESH_WEIGHTS
+            )
+            trained = train_model(context, prepared, model, training, initial)
             evaluated = evaluate_model(context, prepared, trained, evaluation)
             package = package_model(context, prepared, trained)
-            registered = register_model(context, package, prepared, evaluated, plan.standing)
+            registered = register_model(
+                context, package, prepared, evaluated, plan.standing, initial
+            )
             proof = verify_model(context, registered, prepared, evaluated)
             promotion = promote_model(context, registered, proof, prepared, evaluated, gate)
             return summarise_run(

@@ -6,7 +6,7 @@ the first text.
 """
 
 from tasks.handoffs import PreparedData, RunContext
-from tasks.judgement import Evaluation, Rule, Verdict
+from tasks.judgement import FRESH_WEIGHTS, Evaluation, InitialWeights, Rule, Verdict
 from tasks.lineage import git_state, prefect_address
 
 TRAINED = "### What it was trained on"
@@ -44,13 +44,19 @@ def model_card(name: str, dataset: str) -> str:
     )
 
 
-def version_card(context: RunContext, prepared: PreparedData, evaluation: Evaluation) -> str:
+def version_card(
+    context: RunContext,
+    prepared: PreparedData,
+    evaluation: Evaluation,
+    initial: InitialWeights = FRESH_WEIGHTS,
+) -> str:
     """What a version was trained on, how it did, and which runs made it; it is not judged yet.
 
     Args:
         context: The run.
         prepared: Gives the data.
         evaluation: Gives the figures of the model and of its baselines.
+        initial: What its training started from.
     """
     snapshot = prepared.snapshot
     rows = (
@@ -65,6 +71,7 @@ def version_card(context: RunContext, prepared: PreparedData, evaluation: Evalua
             "",
             f"- Rows: {rows}",
             f"- Snapshot: `{snapshot.file.sha256}`",
+            *([f"- Started from: `{initial.sentence}`"] if initial.address else []),
             f"- Code: {_commit()}",
             f"- Runs: {', '.join(_runs(context))}",
             "",

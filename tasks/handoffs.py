@@ -142,6 +142,9 @@ class Snapshot(Handoff):
         columns: Every column in the file, in order.
         source_digest: Digest of the source files it was read from.
         trial: Only some of the rows were asked for, so their number is not judged.
+        labels: The labels that rows may have, where the dataset's file does not say: those that
+            were asked for, or those that the source has; else empty.
+        warnings: Sentences on what was noticed as the source was read.
     """
 
     dataset: str
@@ -151,6 +154,8 @@ class Snapshot(Handoff):
     columns: tuple[Column, ...]
     source_digest: str
     trial: bool = False
+    labels: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def label(self) -> Column:

@@ -6,22 +6,20 @@ ranges, categories and balance are for the data checks.
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tasks.columns import check_names, typed
 from tasks.config import IngestionConfig
 from tasks.datasets import Dataset, get_dataset
-from tasks.errors import DataError
+from tasks.datasets.definition import NOTES
 from tasks.formats import read_parquet
-from tasks.handoffs import Column, RunContext, Snapshot, Source
-from tasks.identities import row_identities
+from tasks.handoffs import RunContext, Snapshot, Source
+from tasks.selection import choose_labels, choose_rows, expected_labels, require_labels
 from tasks.snapshots import write_snapshot
 from tasks.sources import require_unchanged
-from tasks.splitting import identity_columns
 from tasks.stages import stage
 from tasks.storage import Storage
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 logger = logging.getLogger(__name__)
-CLASSES_AT_LEAST = 2
 
 
 def read_source(source: Source, dataset: Dataset) -> pyarrow.Table:
@@ -49,56 +46,19 @@ def read_source(source: Source, dataset: Dataset) -> pyarrow.Table:
 def _read_files(source: Source, dataset: Dataset) -> pyarrow.Table:
     files = {file.name: Path(file.path) for file in source.files}
     first = next(iter(files.values()))
-    if first.suffix == ".parquet":
+    if first.suffix == ".parquet" and first.is_file():
         return read_parquet(first, dataset.columns)
     table = dataset.read(files)
     check_names(table.column_names, dataset.columns, first)
-    return typed(table, dataset.columns, first)
+    return typed(table, dataset.columns, first).replace_schema_metadata(table.schema.metadata)
 
 
-def choose_rows(
-    table: pyarrow.Table, columns: tuple[Column, ...], rows: int | None
-) -> pyarrow.Table:
-    """Only so many rows, in their order; as the data grows, mostly the same ones.
-
-    Args:
-        table: All rows.
-        columns: The dataset's columns.
-        rows: How many to keep; None keeps all.
-    """
-    if rows is None or rows >= table.num_rows:
-        return table
-    # another purpose than the split's, else the rows kept would all be on one side
-    identities = row_identities(table, identity_columns(columns), purpose="rows")
-    kept = np.sort(np.argsort(identities, kind="stable")[:rows])
-    return table.take(kept).combine_chunks()
-
-
-def require_labels(table: pyarrow.Table, dataset: Dataset) -> None:
-    """Refuses rows from which nothing can be learnt.
-
-    Raises:
-        DataError: All labels are blank, all of one class, or there are fewer rows than classes.
-    """
-    import pyarrow.compute as pc
-
-    name = dataset.label.name
-    labels = pc.unique(table[name].drop_null())
-    if len(labels) == 0:
-        raise DataError(
-            f"The label '{name}' is blank in all {table.num_rows:,} rows; expected a value in "
-            "each. Fill it in."
-        )
-    if len(labels) < CLASSES_AT_LEAST:
-        raise DataError(
-            f"The label '{name}' is {labels[0].as_py()!r} in every row; expected at least "
-            f"{CLASSES_AT_LEAST} different ones. Add rows with other labels."
-        )
-    if table.num_rows < len(dataset.classes):
-        raise DataError(
-            f"There are {table.num_rows:,} rows; {dataset.title} has {len(dataset.classes)} labels "
-            "and needs several rows of each. Add rows, or raise ingestion.rows."
-        )
+def _notes(table: pyarrow.Table) -> tuple[str, ...]:
+    """What was noticed as the source was read."""
+    notes = tuple(json.loads((table.schema.metadata or {}).get(NOTES.encode(), b"[]")))
+    for note in notes:
+        logger.warning(note)
+    return notes
 
 
 @stage(
@@ -106,8 +66,11 @@ def require_labels(table: pyarrow.Table, dataset: Dataset) -> None:
         "tasks.datasets",
         "tasks.columns",
         "tasks.formats",
+        "tasks.image_decoding",
+        "tasks.image_folders",
         "tasks.snapshots",
         "tasks.identities",
+        "tasks.selection",
         "tasks.sources",
         "tasks.splitting",
     )
@@ -115,8 +78,14 @@ def require_labels(table: pyarrow.Table, dataset: Dataset) -> None:
 def ingest_data(context: RunContext, source: Source, config: IngestionConfig) -> Snapshot:
     """Reads the source files into one typed Parquet file in the storage."""
     dataset = get_dataset(config.dataset)
-    table = choose_rows(read_source(source, dataset), dataset.columns, config.rows)
-    require_labels(table, dataset)
+    if dataset.configured:
+        dataset = dataset.configured(config)
+    table = read_source(source, dataset)
+    notes = _notes(table)
+    table = choose_labels(table.replace_schema_metadata(None), dataset, config.labels)
+    labels = expected_labels(table, dataset, config.labels)
+    table = choose_rows(table, dataset.columns, config.rows)
+    require_labels(table, dataset, labels)
     storage = Storage(context.storage_uri)
     with storage.workspace() as folder:
         path = folder / "snapshot.parquet"
@@ -131,4 +100,6 @@ def ingest_data(context: RunContext, source: Source, config: IngestionConfig) ->
         columns=dataset.columns,
         source_digest=source.digest,
         trial=config.rows is not None,
+        labels=labels,
+        warnings=notes,
     )

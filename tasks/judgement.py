@@ -18,6 +18,15 @@ class InitialWeights(Handoff):
     version: int | None = None
     network: StoredFile | None = None
 
+    @property
+    def sentence(self) -> str:
+        """Which version, and by which address; empty where there is none."""
+        return f"models:/{self.name}/{self.version} ({self.address})" if self.address else ""
+
+
+# where nothing is to start from
+FRESH_WEIGHTS = InitialWeights()
+
 
 class Hardware(Handoff):
     """What training ran on."""
@@ -67,9 +76,10 @@ class Evaluation(Handoff):
         rows: Number of test rows.
         metrics: The model's metrics by name.
         baselines: Per baseline (`majority`, `linear`, ...), the same metrics.
-        predictions: `.npy`; probabilities float32 [rows, classes] or values float32 [rows], in the
-            order of the test rows.
+        predictions: `.npy`, float32, as `tasks.outputs` describes them, in the order of the test
+            rows.
         pictures: Per file name, a PNG.
+        tables: Per file name, a table as JSON.
         report: All of the figures as JSON.
         tolerance: How much a prediction may differ where other hardware computes it.
     """
@@ -80,6 +90,7 @@ class Evaluation(Handoff):
     predictions: StoredFile
     pictures: dict[str, StoredFile]
     report: StoredFile
+    tables: dict[str, StoredFile] = {}
     tolerance: float = 1e-4
 
 

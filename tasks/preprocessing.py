@@ -13,7 +13,13 @@ from tasks.errors import DataError
 from tasks.handoffs import Arrays, CheckedData, PreparedData, RunContext
 from tasks.inputs import Inputs, fit_inputs
 from tasks.snapshots import read_snapshot
-from tasks.splitting import SIDES, assign_sides, count_duplicates, side_warnings
+from tasks.splitting import (
+    SIDES,
+    assign_sides,
+    count_duplicates,
+    limit_training_rows,
+    side_warnings,
+)
 from tasks.stages import stage
 from tasks.storage import Storage
 from tasks.targets import Targets, encode_targets
@@ -45,10 +51,13 @@ def require_rows(sides: np.ndarray) -> None:
         "tasks.features",
         "tasks.identities",
         "tasks.inputs",
+        "tasks.models.pretrained",
         "tasks.snapshots",
         "tasks.splitting",
         "tasks.targets",
+        "tasks.texts",
         "tasks.unseen",
+        "tasks.vocabularies",
     ),
 )
 def prepare_data(
@@ -64,11 +73,13 @@ def prepare_data(
         table = table.take(labelled).combine_chunks()
     sides = assign_sides(table, snapshot.columns, split)
     require_rows(sides)
-    inputs = fit_inputs(table, snapshot, sides, preparation)
+    used = limit_training_rows(table, snapshot.columns, sides, split)
+    inputs = fit_inputs(table, snapshot, used, preparation)
     targets = encode_targets(table, snapshot, inputs)
+    warnings += inputs.warnings
     if snapshot.problem == "classification":
         warnings += side_warnings(sides, targets.labels, targets.classes)
-    duplicates = count_duplicates(table, snapshot.columns, sides)
+    duplicates = count_duplicates(table, snapshot.columns, used)
     if duplicates:
         warnings += (f"{duplicates:,} rows have an identical twin on another side of the split.",)
     fitted = inputs.fitted | {
@@ -77,7 +88,7 @@ def prepare_data(
         "classes": list(targets.classes),
     }
     arrays = {
-        name: _store_side(storage, inputs, targets, labelled, sides == side)
+        name: _store_side(storage, inputs, targets, labelled, used == side)
         for side, name in enumerate(SIDES)
     }
     for warning in warnings:

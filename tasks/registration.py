@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from tasks.cards import model_card, version_card
 from tasks.freshness import Standing
 from tasks.handoffs import PreparedData, RunContext, StoredFile
-from tasks.judgement import Evaluation, InitialWeights, Package, RegisteredModel
+from tasks.judgement import (
+    FRESH_WEIGHTS,
+    Evaluation,
+    InitialWeights,
+    Package,
+    RegisteredModel,
+)
 from tasks.registry import (
     FINGERPRINT,
     INITIAL,
@@ -64,7 +70,7 @@ def register_model(
     prepared: PreparedData,
     evaluation: Evaluation,
     standing: Standing,
-    initial: InitialWeights = InitialWeights(),
+    initial: InitialWeights = FRESH_WEIGHTS,
 ) -> RegisteredModel:
     """Registers the package as a new version, unless a version is this very model already.
 

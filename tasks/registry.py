@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tasks import tracking
 from tasks.errors import ServiceError
+from tasks.evidence import INITIAL_TAG
 from tasks.handoffs import RunContext
 from tasks.remote import shown
 from tasks.services import service_errors
@@ -28,6 +29,8 @@ FINGERPRINT, NETWORK, SNAPSHOT = (
     "roundhouse.network",
     "roundhouse.snapshot",
 )
+# the version whose weights it started from; also a tag of the run
+INITIAL = INITIAL_TAG
 SPLIT, METRICS, PROOF = "roundhouse.split", "roundhouse.metrics", "roundhouse.proof"
 VERDICT, JUDGED_AGAINST = "roundhouse.verdict", "roundhouse.judged_against"
 # one tag for each part of a fingerprint
@@ -41,10 +44,11 @@ class Registry:
 
     Args:
         context: Gives the address and the pipeline's name, which is the model's.
+        name: Of another registered model.
     """
 
-    def __init__(self, context: RunContext) -> None:
-        self.name = context.pipeline
+    def __init__(self, context: RunContext, name: str | None = None) -> None:
+        self.name = name or context.pipeline
         self._uri = context.mlflow_uri
 
     @property
@@ -76,6 +80,43 @@ class Registry:
         with service_errors(self._uri):
             models = self.client.search_registered_models(f"name = '{self.name}'")
         return int(models[0].aliases.get(alias, 0)) or None if models else None
+
+    def names(self) -> list[str]:
+        """The names of all registered models."""
+        with service_errors(self._uri):
+            return [model.name for model in self.client.search_registered_models()]
+
+    def versions(self) -> tuple[list[int], dict[str, int]]:
+        """The numbers of the versions that are ready, ascending, and the version of each alias."""
+        with service_errors(self._uri):
+            models = self.client.search_registered_models(f"name = '{self.name}'")
+            found = self.client.search_model_versions(f"name = '{self.name}'")
+        aliases = {
+            alias: int(number) for model in models for alias, number in model.aliases.items()
+        }
+        return sorted(int(v.version) for v in found if v.status == "READY"), aliases
+
+    def fetch(self, number: int, path: str, folder: Path) -> Path | None:
+        """Copies a file of a version's package into a folder; None where the package has none.
+
+        Args:
+            number: The version.
+            path: The file's path inside the package.
+            folder: Where the file is put.
+        """
+        from mlflow.artifacts import download_artifacts, list_artifacts
+
+        with service_errors(self._uri):
+            root = self.client.get_model_version_download_uri(self.name, str(number)).rstrip("/")
+            place = f"{root}/{path.rpartition('/')[0]}"
+            there = list_artifacts(artifact_uri=place, tracking_uri=self._uri)
+            if path.rpartition("/")[2] not in {Path(file.path).name for file in there}:
+                return None
+            return Path(
+                download_artifacts(
+                    artifact_uri=f"{root}/{path}", dst_path=str(folder), tracking_uri=self._uri
+                )
+            )
 
     def move(self, alias: str, number: int) -> None:
         """Gives an alias to a version; nothing is written where it has it already."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 
-from tasks import remote
+from tasks import image_folders, remote
 from tasks.datasets import Dataset, PublishedFile, get_dataset
 from tasks.errors import ChecksumMismatch, SourceError
 from tasks.formats import unpacked
@@ -24,6 +25,7 @@ from tasks.storage import disk_errors
 logger = logging.getLogger(__name__)
 Checksum = Literal["published", "none"]
 PUBLIC = "public address"
+MADE = "made here"
 CHUNK_BYTES = 1 << 20
 POINT_AT = (
     "Point ROUNDHOUSE_DATA_DIR or --set ingestion.location at the folder or address that holds it"
@@ -41,11 +43,12 @@ def find_source(
 ) -> Source:
     """The source files of a dataset, each on this machine and checked.
 
-    Looked for at `location`; else, unless a package bundles them, at `data_dir`; else in that
-    package or at their public addresses. A location may hold the files packed (`.gz`) or not,
-    directly or in the dataset's folder, or one Parquet file with the dataset's columns. Files from
-    an address are fetched once; with the checksum "none", or where none was published, they may
-    have grown, and are fetched anew.
+    Looked for at `location`; else, unless a package bundles them or they are made, at `data_dir`;
+    else in that package or at their public addresses, or made. A location may hold the files packed
+    (`.gz`) or not, directly or in the dataset's folder, or one Parquet file with the dataset's
+    columns; for a dataset that is a folder, it is that folder. Files from an address are fetched
+    once; with the checksum "none", or where none was published, they may have grown, and are
+    fetched anew.
 
     Args:
         name: Name of the dataset.
@@ -62,10 +65,16 @@ def find_source(
         ServiceError: An address does not answer.
     """
     dataset = get_dataset(name)
+    if dataset.is_folder:
+        return _folder_source(dataset, location, data_dir)
     bundled = None if location else dataset.bundled_folder
-    place = location or (str(bundled) if bundled else data_dir)
+    # nobody keeps what can be made
+    made = location is None and all(file.make for file in dataset.files)
+    place = location or (str(bundled) if bundled else None if made else data_dir)
 
     def find(file: PublishedFile) -> SourceFile:
+        if place is None and file.make:
+            return _made(file, file.make, downloads / dataset.name)
         if place is None or remote.is_remote(place):
             addresses = _candidates(place, dataset, file) if place else [file.url or ""]
             return _fetched(addresses, file, checksum, downloads / dataset.name, timeout_seconds)
@@ -77,10 +86,50 @@ def find_source(
     content = "\n".join(f"{file.name} {file.sha256}" for file in files)
     return Source(
         dataset=name,
-        location=remote.shown(place) if place and remote.is_remote(place) else place or PUBLIC,
+        location=_shown_place(place, made=made),
         files=files,
         digest=hashlib.sha256(content.encode()).hexdigest(),
     )
+
+
+def _folder_source(dataset: Dataset, location: str | None, data_dir: str | None) -> Source:
+    """A whole folder as one source file, with the digest of all that it holds."""
+    place = location or (data_dir and f"{data_dir.rstrip('/')}/{dataset.folder}")
+    if not place or remote.is_remote(place):
+        came = remote.shown(place) if place else "no location"
+        raise SourceError(
+            f"The dataset {dataset.name} came with {came}; expected a folder of this machine. Copy "
+            "the images here, and set ingestion.location to their folder, or ROUNDHOUSE_DATA_DIR "
+            f"to one that holds them in {dataset.folder}/."
+        )
+    folder = Path(place.removeprefix("file://")).expanduser().absolute()
+    digest, size = image_folders.folder_digest(folder)
+    file = SourceFile(name=dataset.folder, path=str(folder), sha256=digest, size=size)
+    return Source(dataset=dataset.name, location=str(folder), files=(file,), digest=digest)
+
+
+def _shown_place(place: str | None, *, made: bool) -> str:
+    if place is None:
+        return MADE if made else PUBLIC
+    return remote.shown(place) if remote.is_remote(place) else place
+
+
+def _made(file: PublishedFile, make: Callable[[Path], None], folder: Path) -> SourceFile:
+    """The file as it is made, kept in a folder; what lies there and is another is made anew."""
+    target = folder / file.name
+    try:
+        if target.is_file():
+            return _checked(target, file, "published")
+    except SourceError as error:
+        logger.warning("%s It is made anew.", error)
+    with disk_errors(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as aside:
+            new = Path(aside) / file.name
+            make(new)
+            checked = _checked(new, file, "published")
+            new.replace(target)
+    return checked.model_copy(update={"path": str(target)})
 
 
 def _file_names(dataset: Dataset, file: PublishedFile) -> list[str]:
@@ -169,10 +218,11 @@ def require_unchanged(source: Source) -> None:
         SourceError: One was changed or removed since.
     """
     for file in source.files:
-        received, _ = _digest(Path(file.path))
+        path = Path(file.path)
+        received, _ = image_folders.folder_digest(path) if path.is_dir() else _digest(path)
         if received != file.sha256:
             raise SourceError(
-                f"The file {file.path} was changed while it was read: it has the sha256 "
+                f"{file.path} was changed while it was read: it has the sha256 "
                 f"{received} (unpacked); expected {file.sha256}, as when the run began. Run again."
             )
 

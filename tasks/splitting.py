@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+# of rows that could train and are not needed
+LEFT_OUT = -1
 SIDES = ("train", "validation", "test")
 # By chance alone, one in 16,000 of the shares that are looked at is off by more.
 STANDARD_ERRORS = 4.0
@@ -75,6 +77,46 @@ def assign_sides(
     return sides
 
 
+def limit_training_rows(
+    table: pyarrow.Table, columns: tuple[Column, ...], sides: np.ndarray, config: SplitConfig
+) -> np.ndarray:
+    """The sides, with so many training rows of each label as `training_rows_per_label` says.
+
+    Those with the lowest hashes of their identity are kept, so as data grows, mostly the same ones.
+
+    Args:
+        table: The rows; only identity and label columns are read.
+        columns: The snapshot's columns.
+        sides: int8 [rows], from `assign_sides`.
+        config: Number and seed.
+
+    Returns:
+        int8 [rows]: as `sides`, and -1 for the training rows that are left out.
+
+    Raises:
+        ConfigError: The label is not a category.
+    """
+    most = config.training_rows_per_label
+    if most is None:
+        return sides
+    label = next((column for column in columns if column.role == "label"), None)
+    if label is None or label.kind != "category":
+        raise ConfigError(
+            f"split.training_rows_per_label is {most}, and the label is "
+            f"{f'of kind {label.kind}' if label else 'the text itself'}; expected one label of a "
+            "few for each row. Leave it out."
+        )
+    identities = row_identities(
+        table, identity_columns(columns), purpose="training rows", seed=config.seed
+    )
+    labels = table[label.name].combine_chunks().dictionary_encode().indices.to_numpy()
+    limited = sides.copy()
+    for index in np.unique(labels):
+        rows = np.flatnonzero((sides == TRAIN) & (labels == index))
+        limited[rows[np.argsort(identities[rows], kind="stable")[most:]]] = LEFT_OUT
+    return limited
+
+
 def side_warnings(
     sides: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]
 ) -> tuple[str, ...]:
@@ -120,6 +162,9 @@ def side_warnings(
 
 def count_duplicates(table: pyarrow.Table, columns: tuple[Column, ...], sides: np.ndarray) -> int:
     """Rows that have an identical twin, in features and label, on another side."""
+    if np.any(sides == LEFT_OUT):
+        used = np.flatnonzero(sides != LEFT_OUT)
+        table, sides = table.take(used), sides[used]
     compared = tuple(column for column in columns if column.role in {"feature", "label"})
     identities = row_identities(table, compared, purpose="duplicates")
     _, group = np.unique(identities, return_inverse=True)

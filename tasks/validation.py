@@ -48,6 +48,7 @@ def strictness_for(config: CheckConfig, snapshot: Snapshot) -> Strictness:
         minimum_rows=1 if snapshot.trial else config.minimum_rows,
         maximum_missing=config.maximum_missing,
         minimum_label_share=config.minimum_label_share,
+        labels=snapshot.labels,
     )
 
 

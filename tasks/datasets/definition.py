@@ -14,6 +14,11 @@ from tasks.handoffs import Column, Problem
 if TYPE_CHECKING:
     import pyarrow
 
+    from tasks.config import IngestionConfig
+
+# key in the metadata of a table's schema: a JSON list of sentences on what was done as it was read
+NOTES = "notes"
+
 
 @dataclass(frozen=True)
 class PublishedFile:
@@ -46,6 +51,10 @@ class Dataset:
         read: Reads the files, by published name, into a table of the columns.
         classes: The labels that are expected, in order; empty for regression.
         bundled: Python package that ships the files, and the folder inside it.
+        is_folder: The source is one whole folder of images, whatever the names in it, and not
+            `files`; `read` gets the folder.
+        configured: Makes the dataset that a configuration asks for, where its columns or how it
+            is read depend on it.
     """
 
     name: str
@@ -57,6 +66,8 @@ class Dataset:
     read: Callable[[Mapping[str, Path]], pyarrow.Table]
     classes: tuple[str, ...] = ()
     bundled: tuple[str, str] | None = None
+    is_folder: bool = False
+    configured: Callable[[IngestionConfig], Dataset] | None = None
 
     @property
     def label(self) -> Column:

@@ -1,0 +1,100 @@
+"""The registered version that a network starts from, as a file in the storage."""
+
+import difflib
+import logging
+
+from tasks.config import ModelConfig
+from tasks.errors import ConfigError, StorageError
+from tasks.handoffs import RunContext
+from tasks.judgement import InitialWeights
+from tasks.models import is_estimator
+from tasks.registry import NETWORK, Registry
+from tasks.stages import stage
+from tasks.storage import Storage
+
+SCHEME = "models:/"
+NETWORK_FILE = "artifacts/network.keras"
+logger = logging.getLogger(__name__)
+
+
+def parse_address(address: str) -> tuple[str, str | int]:
+    """The name of a registered model, and the alias or the version that an address names.
+
+    Args:
+        address: `models:/<name>@<alias>` or `models:/<name>/<version>`.
+    """
+    name, at, alias = address.removeprefix(SCHEME).partition("@")
+    if at:
+        return name, alias
+    name, _, version = name.rpartition("/")
+    return name, int(version)
+
+
+def find_version(registry: Registry, wanted: str | int, address: str) -> int:
+    """The version that an address stands for now.
+
+    Raises:
+        ConfigError: There is no such model, version or alias.
+    """
+    versions, aliases = registry.versions()
+    if not versions:
+        nearest = difflib.get_close_matches(registry.name, registry.names(), n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ConfigError(
+            f"model.initial_weights is {address}, and no version of {registry.name!r} is "
+            f"registered; expected a registered model.{hint} Run that pipeline first, or correct "
+            "the address."
+        )
+    if isinstance(wanted, int):
+        if wanted not in versions:
+            raise ConfigError(
+                f"model.initial_weights is {address}; {registry.name!r} has the versions "
+                f"{', '.join(map(str, versions[-10:]))}. Name one of them, or an alias: "
+                f"models:/{registry.name}@champion."
+            )
+        return wanted
+    if wanted not in aliases:
+        known = ", ".join(f"{alias} (v{number})" for alias, number in sorted(aliases.items()))
+        raise ConfigError(
+            f"model.initial_weights is {address}; {registry.name!r} has "
+            f"{f'the aliases {known}' if known else 'no alias'}. Name one of them, or a version: "
+            f"models:/{registry.name}/{versions[-1]}."
+        )
+    return aliases[wanted]
+
+
+@stage(code=("tasks.registry", "tasks.models"), reuse=False)
+def find_initial_weights(context: RunContext, model: ModelConfig) -> InitialWeights:
+    """Finds the version that the address stands for now, and copies its network into the storage.
+
+    Raises:
+        ConfigError: There is no such version, or it is not a network.
+        StorageError: Its network is not what was registered.
+    """
+    address = model.initial_weights
+    if address is None:
+        return InitialWeights()
+    if is_estimator(model.architecture):
+        raise ConfigError(
+            f"model.initial_weights is {address}, and the architecture {model.architecture!r} is "
+            "no network, so it cannot start from one. Leave model.initial_weights out."
+        )
+    name, wanted = parse_address(address)
+    registry, storage = Registry(context, name), Storage(context.storage_uri)
+    number = find_version(registry, wanted, address)
+    with storage.workspace() as folder:
+        path = registry.fetch(number, NETWORK_FILE, folder)
+        if path is None:
+            raise ConfigError(
+                f"model.initial_weights is {address}; v{number} of {name!r} holds no "
+                f"{NETWORK_FILE}, so it is no network of Keras. Name another version."
+            )
+        stored = storage.put_file(path)
+    registered = registry.version(number).tags.get(NETWORK, stored.sha256)
+    if stored.sha256 != registered:
+        raise StorageError(
+            f"The network of models:/{name}/{number} has the sha256 {stored.sha256}; expected "
+            f"{registered}, as when it was registered. Name another version."
+        )
+    logger.info("Training starts from models:/%s/%d", name, number)
+    return InitialWeights(address=address, name=name, version=number, network=stored)
