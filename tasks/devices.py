@@ -51,17 +51,23 @@ def best_precision(
     return "mixed_bfloat16" if min(known) >= BFLOAT16_CAPABILITY else "float32"
 
 
-def steps_per_execution(rows: int, batch_size: int) -> int:
+def steps_per_execution(rows: int, batch_size: int, backend: str = "tensorflow") -> int:
     """Steps that Keras runs before it comes back to Python: 32, or an epoch that has fewer.
 
-    A remainder is no trouble: the last call of an epoch ends with the rows.
+    A remainder is no trouble: the last call of an epoch ends with the rows. On JAX it is 1, as
+    Keras writes the steps out one after the other there, and XLA compiles each of them.
     """
+    if backend == "jax":
+        return 1
     return max(1, min(STEPS_PER_EXECUTION, math.ceil(rows / batch_size)))
 
 
 def jit_compile(hardware: Hardware) -> bool | Literal["auto"]:
-    """Whether XLA compiles the training step: not on a CPU, where its convolutions are slow."""
-    return "auto" if has_accelerator(hardware) else False
+    """Whether XLA compiles the training step.
+
+    Not on a CPU, where its convolutions are slow; but JAX is not meant to go without.
+    """
+    return "auto" if has_accelerator(hardware) or hardware.backend == "jax" else False
 
 
 def has_accelerator(hardware: Hardware) -> bool:

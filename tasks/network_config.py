@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from tasks.stage_config import StageConfig
 
@@ -145,3 +146,14 @@ class TrainingConfig(StageConfig):
         default=False,
         description="Bit-for-bit repeatable on the same machine type, at some cost in speed.",
     )
+
+    @model_validator(mode="after")
+    def _smooths_only_vectors(self) -> "TrainingConfig":
+        if self.label_smoothing and self.labels != "one_hot":
+            raise PydanticCustomError(
+                "label_smoothing",
+                "label_smoothing {share} came with labels {labels!r}; expected 'one_hot', as a "
+                "class index cannot be spread. Use --set training.labels=one_hot as well",
+                {"share": self.label_smoothing, "labels": self.labels},
+            )
+        return self

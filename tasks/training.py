@@ -1,146 +1,23 @@
-"""Prepared data in, a trained network out, stored with the weights of its best epoch."""
-
-import contextlib
-import logging
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+"""Prepared data in, a trained network or another estimator out, stored as of its best epoch."""
 
 from tasks import devices, turns
 from tasks.boosting import train_boosting
 from tasks.config import ModelConfig, TrainingConfig
-from tasks.errors import TrainingDiverged
 from tasks.fingerprints import code_digest, environment_digest, values_digest
-from tasks.handoffs import Arrays, PreparedData, RunContext
-from tasks.judgement import Hardware, InitialWeights, TrainedModel
-from tasks.models import build_model, is_estimator
-from tasks.models.archive import save_network, summary_of
-from tasks.models.initial import start_from
-from tasks.progress import EpochReport
+from tasks.handoffs import PreparedData, RunContext
+from tasks.judgement import FRESH_WEIGHTS, InitialWeights, TrainedModel
+from tasks.models import is_estimator
+from tasks.network_training import class_weights, train_network
 from tasks.stages import stage
-from tasks.storage import Storage, disk_errors
 
-if TYPE_CHECKING:
-    import keras
-
-    from tasks.fitting import Checkpoint, FitResult, FitSettings
-
-CODE = ("tasks.models", "tasks.fitting", "tasks.devices", "tasks.boosting", "tasks.trees")
-logger = logging.getLogger(__name__)
-
-
-def class_weights(kind: str, label_counts: tuple[int, ...]) -> tuple[float, ...] | None:
-    """Weight of each class in the loss, or None where every row weighs the same.
-
-    'balanced' is rows / (classes * rows of the class), as in scikit-learn's
-    `compute_class_weight`; a class without rows gets 1.
-    """
-    if kind == "none" or not label_counts:
-        return None
-    share = sum(label_counts) / len(label_counts)
-    return tuple(share / count if count else 1.0 for count in label_counts)
-
-
-def fit_settings(
-    prepared: PreparedData, training: TrainingConfig, hardware: Hardware
-) -> "FitSettings":
-    """The settings of the training loop: those of the user, and those the hardware decides."""
-    from tasks.fitting import FitSettings
-
-    return FitSettings(
-        problem=prepared.snapshot.problem,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        patience=training.patience,
-        class_weights=class_weights(training.class_weights, prepared.train.label_counts),
-        seed=training.seed,
-        steps_per_execution=devices.steps_per_execution(prepared.train.count, training.batch_size),
-        jit_compile=devices.jit_compile(hardware),
-    )
-
-
-@contextlib.contextmanager
-def _checkpoint(storage: Storage, name: str, *, anew: bool) -> Iterator["Checkpoint"]:
-    """The training's checkpoint; it outlives an interruption, not success nor divergence."""
-    from tasks.fitting import Checkpoint
-
-    path = storage.named_path(name)
-    if anew:
-        storage.delete_named(name, path)
-    try:
-        with disk_errors(storage.uri):
-            yield Checkpoint(path, lambda: _publish(storage, name, path))
-    except TrainingDiverged:
-        storage.delete_named(name, path)
-        raise
-    storage.delete_named(name, path)
-
-
-def _publish(storage: Storage, name: str, path: Path) -> None:
-    try:
-        storage.publish_named(name, path)
-    except Exception as error:
-        # whatever a store's client raises: hours of training are worth more than one checkpoint
-        logger.warning(
-            "The checkpoint of this epoch could not be sent to %s: %s", storage.uri, error
-        )
-
-
-def _opened(storage: Storage, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and labels as read-only views of the files."""
-    inputs, labels = (
-        np.load(storage.path(file), mmap_mode="r", allow_pickle=False)
-        for file in (arrays.inputs, arrays.labels)
-    )
-    return inputs, labels
-
-
-def _target_scale(storage: Storage, prepared: PreparedData) -> tuple[float, float]:
-    """Mean and standard deviation of the training targets; 0 and 1 for classes."""
-    if prepared.snapshot.problem == "classification":
-        return 0.0, 1.0
-    _, targets = _opened(storage, prepared.train)
-    # constant targets have no deviation; any scale predicts them
-    return float(targets.mean(dtype=np.float64)), float(targets.std(dtype=np.float64)) or 1.0
-
-
-def fit_network(
-    context: RunContext,
-    network: "keras.Model",
-    prepared: PreparedData,
-    settings: "FitSettings",
-    checkpoint: "Checkpoint",
-) -> "FitResult":
-    """Fits a network to the training rows; each epoch is logged and told to the run.
-
-    Raises:
-        TrainingDiverged: The loss is not a finite number any more.
-    """
-    from tasks import fitting
-
-    storage, report = Storage(context.storage_uri), EpochReport(context, settings.epochs)
-    try:
-        result = fitting.fit(
-            network,
-            _opened(storage, prepared.train),
-            _opened(storage, prepared.validation),
-            settings,
-            checkpoint=checkpoint,
-            on_epoch=report,
-        )
-    except fitting.DivergedError as error:
-        raise TrainingDiverged(
-            f"Training was stopped: {error}; a finite number was expected. Lower the learning rate "
-            f"of {settings.learning_rate:g}, for example "
-            f"--set training.learning_rate={settings.learning_rate / 10:g}, and if that does not "
-            "help, look for extreme values in the data."
-        ) from error
-    report.catch_up(result.history, result.resumed_from)
-    report.finish(result.best_epoch)
-    return result
+CODE = (
+    "tasks.boosting",
+    "tasks.devices",
+    "tasks.fitting",
+    "tasks.models",
+    "tasks.network_training",
+    "tasks.trees",
+)
 
 
 @stage(code=CODE)
@@ -149,49 +26,22 @@ def train_model(
     prepared: PreparedData,
     model: ModelConfig,
     training: TrainingConfig,
-    initial: InitialWeights = InitialWeights(),
+    initial: InitialWeights = FRESH_WEIGHTS,
 ) -> TrainedModel:
     """Trains the network; an interrupted training of the same goes on where it stopped.
 
     Raises:
-        ConfigError: The network cannot be built for these data.
+        ConfigError: The network cannot be built for these data, cannot be trained so, or does not
+            fit the version that it is to start from.
         TrainingDiverged: The loss is not a finite number any more.
         StorageError: The disk is full or cannot be written.
     """
     if is_estimator(model.architecture):
         weights = class_weights(training.class_weights, prepared.train.label_counts)
         return train_boosting(context, prepared, model, training, weights)
-    storage = Storage(context.storage_uri)
-    hardware = devices.find_hardware(training.precision)
-    settings = fit_settings(prepared, training, hardware)
     key = values_digest(
         prepared, model, training, initial, code_digest((__name__, *CODE)), environment_digest()
     )
-    with (
-        turns.gpu_turn(wanted=devices.has_accelerator(hardware)),
-        _checkpoint(storage, f"checkpoints/{key}.npz", anew=context.force) as checkpoint,
-        devices.repeatable(training.seed, deterministic=training.deterministic),
-        storage.workspace() as folder,
-    ):
-        with devices.precision_policy(hardware.precision):
-            network = build_model(model, prepared, _target_scale(storage, prepared))
-        if initial.network:
-            source = storage.path(initial.network)
-            start_from(network, source, model.initial_part, initial.sentence)
-        result = fit_network(context, network, prepared, settings, checkpoint)
-        save_network(network, folder / "network.keras")
-        stored = storage.put_file(folder / "network.keras")
-        summary = storage.put_bytes(summary_of(network).encode(), ".txt")
-    return TrainedModel(
-        network=stored,
-        parameters=network.count_params(),
-        history=result.history,
-        best_epoch=result.best_epoch,
-        resumed_from=result.resumed_from,
-        seconds=result.seconds,
-        rows_per_second=result.rows_per_second,
-        seed=training.seed,
-        hardware=hardware,
-        summary=summary,
-        initial=initial,
-    )
+    wanted = devices.has_accelerator(devices.find_hardware(training.precision))
+    with turns.gpu_turn(wanted=wanted):
+        return train_network(context, prepared, model, training, initial, key)

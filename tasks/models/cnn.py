@@ -9,15 +9,16 @@ from tasks.models.ends import Ends, give_out, hidden_layers, take_in
 if TYPE_CHECKING:
     import keras
 
-USES = ("filters", "hidden_units", "dropout")
+USES = ("filters", "convolutions", "batch_normalization", "hidden_units", "dropout")
 
 
 def build(ends: Ends, config: ModelConfig) -> "keras.Model":
-    """Blocks of a 3x3 convolution and 2x2 max-pooling, then dense layers.
+    """Blocks of 3x3 convolutions and 2x2 max-pooling, then dense layers.
 
     Args:
         ends: What goes in and out; the rows have to be images.
-        config: Uses `filters`, one block each, and `hidden_units` and `dropout`.
+        config: Uses `filters`, one block each, `convolutions` of a block, `batch_normalization`
+            after each of them, and `hidden_units` and `dropout`.
 
     Raises:
         ConfigError: The rows are not images, or are too small for so many blocks.
@@ -27,14 +28,32 @@ def build(ends: Ends, config: ModelConfig) -> "keras.Model":
     _check(ends, config)
     inputs, images = take_in(ends)
     for number, filters in enumerate(config.filters, start=1):
-        images = keras.layers.Conv2D(
-            filters, 3, padding="same", activation="relu", name=f"convolution_{number}"
-        )(images)
+        for place in range(1, config.convolutions + 1):
+            name = str(number) if config.convolutions == 1 else f"{number}_{place}"
+            images = _convolution(images, filters, name, config)
         images = keras.layers.MaxPooling2D(name=f"pooling_{number}")(images)
     flat = keras.layers.Flatten(name="flat")(images)
     if config.dropout:
         flat = keras.layers.Dropout(config.dropout, name="dropout_0")(flat)
     return keras.Model(inputs, give_out(hidden_layers(flat, config), ends), name="cnn")
+
+
+def _convolution(
+    images: "keras.KerasTensor", filters: int, name: str, config: ModelConfig
+) -> "keras.KerasTensor":
+    """A convolution with ReLU; normalised in between, its bias is the normalisation's."""
+    import keras
+
+    layers = keras.layers
+    if not config.batch_normalization:
+        return layers.Conv2D(
+            filters, 3, padding="same", activation="relu", name=f"convolution_{name}"
+        )(images)
+    images = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"convolution_{name}")(
+        images
+    )
+    images = layers.BatchNormalization(name=f"normalization_{name}")(images)
+    return layers.ReLU(name=f"activation_{name}")(images)
 
 
 def _check(ends: Ends, config: ModelConfig) -> None:

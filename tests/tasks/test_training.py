@@ -12,8 +12,9 @@ from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import ConfigError, TrainingDiverged
 from tasks.fitting import DivergedError
 from tasks.handoffs import Arrays, PreparedData, RunContext, Snapshot, StoredFile
+from tasks.network_training import class_weights
 from tasks.storage import Storage
-from tasks.training import class_weights, train_model
+from tasks.training import train_model
 
 MODEL = ModelConfig(hidden_units=(8,), dropout=0.1)
 TRAINING = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3)

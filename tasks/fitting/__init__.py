@@ -1,0 +1,22 @@
+"""The training loop: a Keras model and arrays in, the best epoch's weights and the history out.
+
+This folder imports Keras, NumPy and the standard library only, so that it alone can be carried to a
+machine that has nothing else of ours. The loop is Keras's own `model.fit`; what is added happens
+once per epoch, and once per phase.
+"""
+
+from tasks.fitting.checkpoints import Checkpoint, Progress
+from tasks.fitting.loop import DivergedError, fit
+from tasks.fitting.phases import BackboneError
+from tasks.fitting.settings import FitResult, FitSettings, Problem
+
+__all__ = [
+    "BackboneError",
+    "Checkpoint",
+    "DivergedError",
+    "FitResult",
+    "FitSettings",
+    "Problem",
+    "Progress",
+    "fit",
+]
