@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from tasks.config import IngestionConfig
+from tasks.config import IngestionConfig, ModelConfig, PreparationConfig
 from tasks.handoffs import Source, SourceFile, StoredFile
 from tasks.settings import PROJECT_FOLDER
 
@@ -23,6 +23,11 @@ PLACES: Mapping[type[BaseModel], str] = {
     SourceFile: "path",
     Source: "location",
     IngestionConfig: "location",
+}
+# of a place whose files are part of what is computed, what lies there counts
+CONTENTS: Mapping[type[BaseModel], str] = {
+    ModelConfig: "pretrained",
+    PreparationConfig: "vocabulary",
 }
 
 
@@ -56,15 +61,29 @@ def values_digest(*values: BaseModel | str) -> str:
 
 
 def by_content(value: object) -> object:
-    """A value as JSON can hold it, without the places where bytes lie."""
+    """A value as JSON can hold it, without the places where bytes lie.
+
+    Raises:
+        ConfigError: The pretrained weights, or the vocabulary, that it names are not there.
+    """
     if isinstance(value, BaseModel):
         names = [name for name in type(value).model_fields if name != PLACES.get(type(value))]
-        return {name: by_content(getattr(value, name)) for name in names}
+        fields = {name: by_content(getattr(value, name)) for name in names}
+        content = CONTENTS.get(type(value), "")
+        if place := fields.get(content):
+            fields[content] = _content_digest(str(place))
+        return fields
     if isinstance(value, Mapping):
         return {str(name): by_content(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [by_content(part) for part in value]
     return to_jsonable_python(value)
+
+
+def _content_digest(place: str) -> str:
+    from tasks.models.pretrained import content_digest, place_of
+
+    return content_digest(place_of(place))
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import functools
 import hashlib
 import importlib.util
 from collections.abc import Iterator
@@ -25,7 +26,6 @@ VOCABULARY_FILES = {
     "merges.txt": "assets/tokenizer/merges.txt",
     "tokenizer_config.json": "tokenizer.json",
 }
-CHUNK_BYTES = 1 << 20
 REASON_SHOWN = 300
 WAYS = (
     "Use a folder in the Hugging Face layout (config.json, model.safetensors and the vocabulary), "
@@ -162,11 +162,17 @@ def content_digest(place: Path | str) -> str:
     digest = hashlib.sha256()
     for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
         if path.is_file():
-            digest.update(str(path.relative_to(place)).encode())
-            with path.open("rb") as stream:
-                while chunk := stream.read(CHUNK_BYTES):
-                    digest.update(chunk)
+            state = path.stat()
+            content = _file_digest(path, state.st_mtime_ns, state.st_size)
+            digest.update(f"{path.relative_to(place)}\0{content}\0".encode())
     return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=256)
+def _file_digest(path: Path, _changed: int, _size: int) -> str:
+    """The sha256 of a file, read once as long as it is not changed: each stage asks for it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _in_package(text: str) -> Path:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from tasks import fingerprints
-from tasks.config import TrainingConfig
+from tasks.config import ModelConfig, PreparationConfig, TrainingConfig
+from tasks.errors import ConfigError
 from tasks.fingerprints import code_digest, environment_digest, values_digest
 from tasks.handoffs import Source, SourceFile, StoredFile
 
@@ -76,3 +77,20 @@ def test_where_bytes_lie_does_not_count() -> None:
         for place in "xy"
     ]
     assert values_digest(sources[0]) == values_digest(sources[1])
+
+
+def test_pretrained_files_count_by_what_they_hold_and_not_by_where(tmp_path: Path) -> None:
+    def digest(name: str) -> str:
+        return values_digest(ModelConfig(pretrained=str(tmp_path / name)))
+
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    assert digest("one") == digest("other")
+    vocabulary = PreparationConfig(vocabulary=str(tmp_path / "one"))
+    before = values_digest(vocabulary)
+    (tmp_path / "one" / "config.json").write_text('{"layers": 2}')
+    assert digest("one") != digest("other")
+    assert values_digest(vocabulary) != before
+    with pytest.raises(ConfigError, match="is not there"):
+        digest("gone")

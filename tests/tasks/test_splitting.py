@@ -5,7 +5,15 @@ import pytest
 from tasks.config import SplitConfig
 from tasks.errors import ConfigError, DataError
 from tasks.handoffs import Column
-from tasks.splitting import assign_sides, count_duplicates, side_warnings
+from tasks.splitting import (
+    LEFT_OUT,
+    TEST,
+    TRAIN,
+    assign_sides,
+    count_duplicates,
+    limit_training_rows,
+    side_warnings,
+)
 
 SIZE = Column(name="size", role="feature", kind="numeric")
 LABEL = Column(name="label", role="label", kind="category")
@@ -149,3 +157,42 @@ def test_a_label_that_cannot_be_learnt_or_judged_is_refused(side, name):
     labels[sides == side] = 0
     with pytest.raises(DataError, match=f"None of the 20 {name} rows has the label 'yes'"):
         side_warnings(sides, labels, CLASSES)
+
+
+def test_so_many_training_rows_of_each_label_are_kept_and_all_others_tested(table):
+    config = SplitConfig(training_rows_per_label=30)
+    sides = assign_sides(table, COLUMNS, config)
+    limited = limit_training_rows(table, COLUMNS, sides, config)
+    labels = np.array(table["label"].to_pylist())
+    assert [np.sum((limited == TRAIN) & (labels == label)) for label in CLASSES] == [30, 30]
+    assert np.array_equal(limited[sides != TRAIN], sides[sides != TRAIN])
+    assert np.all(limited[(sides == TRAIN) & (limited != TRAIN)] == LEFT_OUT)
+
+
+def test_the_training_rows_that_are_kept_stay_as_labels_have_fewer_or_others(table):
+    few = SplitConfig(training_rows_per_label=30)
+    sides = assign_sides(table, COLUMNS, few)
+    more = limit_training_rows(table, COLUMNS, sides, SplitConfig(training_rows_per_label=60))
+    assert np.all(more[limit_training_rows(table, COLUMNS, sides, few) == TRAIN] == TRAIN)
+    other = limit_training_rows(
+        table, COLUMNS, sides, SplitConfig(training_rows_per_label=30, seed=1)
+    )
+    assert not np.array_equal(other, limit_training_rows(table, COLUMNS, sides, few))
+    everything = SplitConfig(training_rows_per_label=5_000)
+    assert np.array_equal(limit_training_rows(table, COLUMNS, sides, everything), sides)
+
+
+def test_training_rows_are_counted_by_labels_only_where_there_are_any(table):
+    columns = (SIZE.model_copy(update={"role": "label"}), CUSTOMER)
+    config = SplitConfig(training_rows_per_label=30)
+    sides = assign_sides(table, columns, config)
+    with pytest.raises(ConfigError, match="label is of kind numeric"):
+        limit_training_rows(table, columns, sides, config)
+
+
+def test_rows_that_are_left_out_are_nobodys_twins(table):
+    sides = np.full(table.num_rows, LEFT_OUT, np.int8)
+    sides[:500] = TRAIN
+    assert count_duplicates(table, (SIZE, LABEL), sides) == 0
+    sides[500:1000] = TEST
+    assert count_duplicates(table, (SIZE, LABEL), sides) == 1000
