@@ -174,6 +174,7 @@ def _of_evaluation(handoff: Evaluation) -> Evidence:
         metrics=(*((f"test/{n}", v, 0) for n, v in handoff.metrics.items()), *baselines),
         files={
             "evaluation.json": handoff.report,
+            **handoff.tables,
             **{f"pictures/{name}": file for name, file in handoff.pictures.items()},
         },
     )

@@ -111,6 +111,33 @@ def read_lines(path: Path) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
+def read_tagged_words(path: Path) -> list[list[tuple[str, str]]]:
+    """Texts in the CoNLL format: a word, a tab and its tag on each line, an empty line after each.
+
+    Described by Tjong Kim Sang and De Meulder, 2003 (https://aclanthology.org/W03-0419/); other
+    columns between the two are left out.
+
+    Raises:
+        SourceError: A line has no tag or spaces in its word; another encoding, or no texts.
+    """
+    texts: list[list[tuple[str, str]]] = [[]]
+    for number, line in enumerate(read_lines(path), start=1):
+        word, *others = line.strip().split("\t")
+        if word and (not others or len(word.split()) > 1):
+            raise SourceError(
+                f"Line {number:,} of {path} is no word, a tab and a tag. Mend it; an empty line "
+                "ends a text."
+            )
+        if word:
+            texts[-1].append((word, others[-1]))
+        elif texts[-1]:
+            texts.append([])
+    found = [text for text in texts if text]
+    if not found:
+        raise SourceError(f"The file {path} has no texts. {ANEW}")
+    return found
+
+
 def read_whole_numbers(path: Path, width: int) -> np.ndarray:
     """A CSV file of whole numbers without a header, as int64 [rows, width].
 

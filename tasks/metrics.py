@@ -1,12 +1,18 @@
 """The figures that judge a model: labels and predictions in, named numbers out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.handoffs import Problem
+from tasks.sequence_metrics import (
+    TEXT_GENERATION,
+    TOKEN_CLASSIFICATION,
+    entity_metrics,
+    perplexity,
+)
 
 CLASSIFICATION: Mapping[str, bool] = {
     "accuracy": True,
@@ -14,6 +20,9 @@ CLASSIFICATION: Mapping[str, bool] = {
     "precision_macro": True,
     "recall_macro": True,
     "f1_macro": True,
+    "precision": True,
+    "recall": True,
+    "f1": True,
     "roc_auc": True,
     "pr_auc": True,
     "log_loss": False,
@@ -22,12 +31,20 @@ CLASSIFICATION: Mapping[str, bool] = {
 }
 REGRESSION: Mapping[str, bool] = {"r2": True, "mae": False, "rmse": False}
 BINARY = 2
-HIGHER_IS_BETTER: Mapping[str, bool] = {**CLASSIFICATION, **REGRESSION}
+METRICS: Mapping[Problem, Mapping[str, bool]] = {
+    "classification": CLASSIFICATION,
+    "regression": REGRESSION,
+    "token_classification": TOKEN_CLASSIFICATION,
+    "text_generation": TEXT_GENERATION,
+}
+HIGHER_IS_BETTER: Mapping[str, bool] = {
+    name: higher for metrics in METRICS.values() for name, higher in metrics.items()
+}
 
 
 def known_metrics(problem: Problem) -> tuple[str, ...]:
     """Names of the metrics of a problem."""
-    return tuple(CLASSIFICATION if problem == "classification" else REGRESSION)
+    return tuple(METRICS[problem])
 
 
 def is_better(metric: str, value: float, other: float) -> bool:
@@ -40,15 +57,22 @@ def measure(
     truth: NDArray[Any],
     predictions: NDArray[np.floating],
     bins: int = 10,
+    classes: Sequence[str] = (),
 ) -> dict[str, float]:
     """The metrics of a problem.
 
     Args:
         problem: What is predicted.
-        truth: Class indices [rows], or targets [rows].
-        predictions: Probabilities [rows, classes], or values [rows].
+        truth: Class indices [rows], or targets [rows]; for problems of sequences class indices of
+            words [rows, words], or next tokens [rows, length], -1 where none is.
+        predictions: As `tasks.outputs` describes them.
         bins: Bins of the calibration error.
+        classes: The labels in the order of their indices; only for the tags of words.
     """
+    if problem == "token_classification":
+        return entity_metrics(truth, predictions, classes)
+    if problem == "text_generation":
+        return perplexity(truth, predictions)
     if problem == "classification":
         return classification_metrics(truth, predictions, bins)
     return regression_metrics(truth, predictions)
@@ -62,6 +86,7 @@ def classification_metrics(
     Means over classes (`..._macro`, `balanced_accuracy`) are over the classes that occur among the
     rows. With two classes, `roc_auc` and `pr_auc` are of the second; with more, the mean of
     one-versus-rest; both are left out when a class does not occur, since they are undefined then.
+    `precision`, `recall` and `f1` are those of the second of two classes; with more there are none.
 
     Args:
         labels: Class indices [rows].
@@ -89,6 +114,8 @@ def classification_metrics(
         ),
         "calibration_error": expected_calibration_error(labels, probabilities, bins),
     }
+    if is_binary:
+        figures |= _of_the_second(labels, predicted)
     if len(present) == len(classes):
         truth = _one_hot(labels, classes)
         scored = slice(1, None) if is_binary else slice(None)
@@ -166,6 +193,16 @@ def scaled_to_one(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     alike = np.full_like(exact, 1 / exact.shape[1])
     scaled: NDArray[np.float64] = np.divide(exact, total, out=alike, where=total > 0)
     return scaled
+
+
+def _of_the_second(labels: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
+    """How well the second of two classes is found; 0 where it neither occurs nor is predicted."""
+    from sklearn import metrics
+
+    figures = metrics.precision_recall_fscore_support(
+        labels, predicted, pos_label=1, average="binary", zero_division=0.0
+    )
+    return dict(zip(("precision", "recall", "f1"), figures[:3], strict=True))
 
 
 def _one_hot(labels: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,8 +6,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks import generation
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import Package, TrainedModel
+from tasks.outputs import value_columns
 from tasks.stages import stage
 from tasks.storage import Storage
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from mlflow.models import ModelSignature
+    from mlflow.types import ParamSchema, Schema
 
 CODE_FOLDER = Path(__file__).resolve().parent
 SERVER_NEEDS = ("mlflow", "numpy", "pandas")
@@ -61,10 +64,42 @@ def model_signature(prepared: PreparedData) -> "ModelSignature":
                 for column in prepared.snapshot.features
             ]
         )
-    prediction = DataType.string if prepared.classes else DataType.float
-    outputs = [ColSpec(prediction, "prediction")]
-    outputs += [ColSpec(DataType.float, f"probability_{label}") for label in prepared.classes]
-    return ModelSignature(inputs=inputs, outputs=Schema(outputs))
+    return ModelSignature(inputs=inputs, outputs=_given(prepared), params=_asked(prepared))
+
+
+def _given(prepared: PreparedData) -> "Schema":
+    """The columns that a package gives, as `tasks.outputs` makes them."""
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array, Object, Property
+
+    problem = prepared.snapshot.problem
+    is_text = prepared.classes or problem == "text_generation"
+    columns = [ColSpec(DataType.string if is_text else DataType.float, "prediction")]
+    if problem == "token_classification":
+        words = {"first_word": DataType.long, "last_word": DataType.long}
+        entity = {"text": DataType.string, "type": DataType.string, **words}
+        kinds = [Property(name, kind) for name, kind in entity.items()]
+        columns.append(ColSpec(Array(Object(kinds)), "entities"))
+    is_sequence = problem in {"token_classification", "text_generation"}
+    number = Array(DataType.double) if is_sequence else DataType.float
+    names = value_columns(problem, prepared.classes)
+    columns += [ColSpec(number, name) for name in names if name != "prediction"]
+    return Schema(columns)
+
+
+def _asked(prepared: PreparedData) -> "ParamSchema | None":
+    """What can be asked for besides the rows: how a text goes on."""
+    if prepared.snapshot.problem != "text_generation":
+        return None
+    from mlflow.types import ParamSchema, ParamSpec
+
+    return ParamSchema(
+        [
+            ParamSpec("max_new_tokens", "long", generation.MAX_NEW_TOKENS),
+            ParamSpec("temperature", "double", generation.TEMPERATURE),
+            ParamSpec("seed", "long", generation.SEED),
+        ]
+    )
 
 
 def input_example(prepared: PreparedData) -> "np.ndarray | pd.DataFrame":
@@ -105,7 +140,10 @@ def save_package(
     parts.mkdir()
     shutil.copyfile(network, parts / f"network{network.suffix}")
     shutil.copyfile(preprocessing, parts / "preprocessing.json")
-    for module in ("outputs", "texts" if prepared.kind == "text" else "features"):
+    modules = ["outputs", "texts" if prepared.kind == "text" else "features"]
+    if prepared.snapshot.problem == "text_generation":
+        modules.append("generation")
+    for module in modules:
         shutil.copyfile(CODE_FOLDER / f"{module}.py", parts / f"{module}.py")
     artifacts = {path.stem: str(path) for path in sorted(parts.iterdir())}
     model = Model()

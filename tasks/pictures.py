@@ -26,7 +26,10 @@ NUMBERED = 30
 
 
 def confusion_matrix(
-    labels: NDArray[Any], predicted: NDArray[Any], classes: Sequence[str]
+    labels: NDArray[Any],
+    predicted: NDArray[Any],
+    classes: Sequence[str],
+    counted: str = "test rows",
 ) -> bytes:
     """Rows are the true classes, columns the predicted; coloured by the share of the true class.
 
@@ -34,6 +37,7 @@ def confusion_matrix(
         labels: Class indices [rows].
         predicted: Class indices [rows].
         classes: Names in the order of the indices.
+        counted: What is counted, for the title.
     """
     size = len(classes)
     counts = np.bincount(labels * size + predicted, minlength=size * size).reshape(size, size)
@@ -55,7 +59,7 @@ def confusion_matrix(
         colour = "white" if shares[row, column] > 0.5 else INK  # noqa: PLR2004  # dark cell
         text = f"{counts[row, column]:,}"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    _label(axes, "Confusion matrix, test rows", "Predicted", "True")
+    _label(axes, f"Confusion matrix, {counted}", "Predicted", "True")
     return _png(figure)
 
 

@@ -23,6 +23,7 @@ from tasks.registry import (
     VERDICT,
     Registry,
 )
+from tasks.sequence_metrics import comparable_rows
 from tasks.snapshots import read_snapshot
 from tasks.stages import stage
 from tasks.storage import Storage
@@ -60,20 +61,22 @@ def aligned(
     """A champion's predictions in today's order of classes; one it does not know gets 0.
 
     Args:
-        values: [rows, columns].
-        columns: `probability_<label>` each, or `prediction` alone.
-        classes: Today's labels; empty for regression.
+        values: [rows, columns], or for problems of sequences [rows, places, columns].
+        columns: `probability_<label>` each, or `prediction` or `log_probabilities` alone.
+        classes: Today's labels; empty for regression and text generation.
 
     Returns:
-        Probabilities [rows, classes], or values [rows].
+        Predictions as `tasks.outputs` describes them.
     """
     if not classes:
-        return values[:, 0]
+        return values[..., 0]
     place = {name.removeprefix("probability_"): number for number, name in enumerate(columns)}
-    ordered = np.zeros((len(values), len(classes)), np.float32)
+    # nothing stays nothing: beyond the last word of a text there is none to be unsure of
+    unknown = np.where(np.isnan(values[..., 0]), np.float32(np.nan), np.float32(0))
+    ordered = np.repeat(unknown[..., None], len(classes), axis=-1)
     for number, label in enumerate(classes):
         if label in place:
-            ordered[:, number] = values[:, place[label]]
+            ordered[..., number] = values[..., place[label]]
     return ordered
 
 
@@ -96,9 +99,9 @@ def compare(
         minimum_rows: Fewest rows on which they are compared.
     """
     storage = Storage(context.storage_uri)
-    problem, classes = prepared.snapshot.problem, prepared.classes
+    classes = prepared.classes
     rows = np.load(storage.path(prepared.test.rows), allow_pickle=False)
-    truth = np.load(storage.path(prepared.test.labels), allow_pickle=False)
+    truth = np.load(storage.path(prepared.test.judged_by), allow_pickle=False)
     ours = np.load(storage.path(evaluation.predictions), allow_pickle=False)
     try:
         written = registry.version(champion).tags.get(SPLIT)
@@ -120,11 +123,34 @@ def compare(
         logger.warning("Champion v%d cannot be compared with: %s", champion, error)
         return gate.Comparison(champion, obstacle=str(error).rstrip("."))
     theirs = aligned(found.values, found.columns, classes)
+    return _measured(champion, prepared, truth[unseen], ours[unseen], theirs, minimum_rows)
+
+
+def _measured(
+    champion: int,
+    prepared: PreparedData,
+    truth: NDArray[Any],
+    ours: NDArray[np.float32],
+    theirs: NDArray[np.float32],
+    minimum_rows: int,
+) -> gate.Comparison:
+    """The figures of both on the same rows."""
+    problem, classes = prepared.snapshot.problem, prepared.classes
+    if problem == "text_generation":
+        same = comparable_rows(ours, theirs)
+        if same.sum() < minimum_rows:
+            obstacle = (
+                f"it cuts texts into other tokens, and only {same.sum():,} of these {len(same):,} "
+                f"test texts are short enough for both; expected {minimum_rows:,} "
+                "(gate.minimum_rows)"
+            )
+            return gate.Comparison(champion, obstacle=obstacle)
+        truth, ours, theirs = truth[same], ours[same], theirs[same]
     return gate.Comparison(
         champion,
-        rows=int(unseen.sum()),
-        challenger=measure(problem, truth[unseen], ours[unseen]),
-        champion=measure(problem, truth[unseen], theirs),
+        rows=len(truth),
+        challenger=measure(problem, truth, ours, classes=classes),
+        champion=measure(problem, truth, theirs, classes=classes),
     )
 
 
@@ -135,8 +161,10 @@ def compare(
         "tasks.gate",
         "tasks.identities",
         "tasks.metrics",
+        "tasks.outputs",
         "tasks.prover",
         "tasks.registry",
+        "tasks.sequence_metrics",
         "tasks.snapshots",
         "tasks.splitting",
         "tasks.unseen",

@@ -41,8 +41,10 @@ class Prediction:
     """What a registered model gave.
 
     Args:
-        columns: Names of the columns: a `probability_<label>` each, or `prediction` alone.
-        values: float32 [rows, columns], in the order of the rows asked for.
+        columns: Names of the columns: a `probability_<label>` each, or `prediction` or
+            `log_probabilities` alone.
+        values: float32 [rows, columns], in the order of the rows asked for; for problems of
+            sequences [rows, places, columns], NaN beyond the last place of a row.
         load_seconds: Time to load the version, imports not counted.
         predict_seconds: Time to read and predict the rows.
     """

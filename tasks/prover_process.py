@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.outputs import VALUES, joined
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow
@@ -42,16 +44,36 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         loaded = time.perf_counter()
         rows = np.load(question["rows"], allow_pickle=False)
         raw = raw_rows(Path(question["snapshot"]), question["columns"], rows)
-        frames = [model.predict(batch) for batch in raw]
-    columns = [name for name in frames[0] if name.startswith("probability_")] or ["prediction"]
-    values = [frame[columns].to_numpy(np.float32) for frame in frames]
-    np.save(question["output"], np.concatenate(values), allow_pickle=False)
+        frames = [model.predict(batch, _without_continuing(model)) for batch in raw]
+    columns = _value_columns(list(frames[0]))
+    values = joined([values_of(frame, columns) for frame in frames])
+    np.save(question["output"], values, allow_pickle=False)
     return {
         "columns": columns,
         "rows": len(rows),
         "load_seconds": loaded - started,
         "predict_seconds": time.perf_counter() - loaded,
     }
+
+
+def values_of(frame: "pd.DataFrame", columns: list[str]) -> NDArray[np.float32]:
+    """The numbers in a served frame.
+
+    Args:
+        frame: What a served model gave.
+        columns: Those with numbers, or with a list of numbers in each row.
+
+    Returns:
+        [rows, columns]; of lists [rows, longest, columns], with NaN beyond the end of each.
+    """
+    if not len(frame) or not hasattr(frame[columns[0]].iloc[0], "__len__"):
+        return frame[columns].to_numpy(np.float32)
+    counts = frame[columns[0]].map(len).to_numpy()
+    values = np.full((len(frame), counts.max(), len(columns)), np.nan, np.float32)
+    there = np.arange(counts.max()) < counts[:, None]
+    for place, name in enumerate(columns):
+        values[there, place] = np.concatenate([np.asarray(row, float) for row in frame[name]])
+    return values
 
 
 def raw_rows(
@@ -104,6 +126,17 @@ def explain(error: Exception) -> str:
     if text.startswith("Failed to enforce schema of data"):
         text = text.rpartition("Error: ")[2]
     return f"{type(error).__name__}: {' '.join(text.split())[:500]}".rstrip(".")
+
+
+def _value_columns(names: list[str]) -> list[str]:
+    probabilities = [name for name in names if name.startswith("probability_")]
+    return probabilities or [VALUES if VALUES in names else "prediction"]
+
+
+def _without_continuing(model: Any) -> dict[str, int] | None:
+    """Texts are judged by what they are given; what follows them takes long and is not asked."""
+    asked = {param.name for param in model.metadata.get_params_schema() or ()}
+    return {"max_new_tokens": 0} if "max_new_tokens" in asked else None
 
 
 def _as_sent(

@@ -28,15 +28,19 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow sh
 
         Args:
             context: Its `artifacts` are paths: `network` (.keras or .onnx), `preprocessing` (what
-                was fitted and what is predicted, JSON), `outputs` (.py), and the code that makes
-                inputs of rows, `features` or, for texts, `texts` (.py).
+                was fitted and what is predicted, JSON), `outputs` (.py), the code that makes
+                inputs of rows, `features` or, for texts, `texts` (.py), and for texts that go on
+                `generation` (.py).
         """
         paths = {name: Path(path) for name, path in context.artifacts.items()}
-        self._network = _load(paths["network"])
         self._fitted = json.loads(paths["preprocessing"].read_text())
         self._outputs = _module(paths["outputs"])
         self._inputs = _module(paths["texts" if self._fitted["kind"] == "text" else "features"])
         self._classes: list[str] = self._fitted["classes"]
+        network = _load(paths["network"])
+        self._network = _function_of(network)
+        if self._fitted["problem"] == "text_generation":
+            self._generator = _module(paths["generation"]).Generator(network, self._fitted)
 
     # MLflow reads these hints, and warns at every load of any but a few types
     def predict(
@@ -48,22 +52,40 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow sh
             context: Not used; the model was loaded before.
             model_input: A frame with the feature columns of the source, or images uint8 [rows,
                 height, width, channels].
-            params: Not used.
+            params: For texts that go on `max_new_tokens`, `temperature` and `seed`; else not used.
 
         Returns:
             `prediction`, the label as in the source, and a `probability_<label>` for each label;
-            for regression `prediction` only.
+            for regression `prediction` only. For the tags of words `prediction`, the tags joined by
+            spaces, the `entities`, and in each `probability_<tag>` a list, a number for each word.
+            For texts that go on `prediction`, the continuation, and `log_probabilities`, a list.
         """
-        problem, is_frame = self._fitted["problem"], isinstance(model_input, pd.DataFrame)
-        predictions = [self._outputs.empty_predictions(problem, self._classes)]
-        for start in range(0, len(model_input), ROWS_AT_ONCE):
+        is_frame = isinstance(model_input, pd.DataFrame)
+        frames = []
+        for start in range(0, max(len(model_input), 1), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
             batch = model_input.iloc[rows] if is_frame else model_input[rows]
-            outputs = self._network(self._prepared(batch))
-            predictions.append(self._outputs.predictions_of(problem, outputs))
-        index = model_input.index if is_frame else None
-        values = np.concatenate(predictions)
-        frame: pd.DataFrame = self._outputs.frame_of(problem, values, self._classes, index)
+            index = batch.index if is_frame else None
+            frames.append(self._answered(batch, index, params or {}))
+        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=not is_frame)
+
+    def _answered(self, rows: Any, index: Any, params: dict[str, Any]) -> pd.DataFrame:
+        """The frame for some raw rows."""
+        problem, outputs, fitted = self._fitted["problem"], self._outputs, self._fitted
+        if problem == "token_classification":
+            texts = self._inputs.as_texts(rows, fitted["name"])
+            tokens, words = self._inputs.encode(texts, fitted)
+            counts = np.array([len(text.split()) for text in texts], np.int64)
+            found = outputs.predict(self._network, tokens, fitted, words, counts)
+            frame: pd.DataFrame = outputs.tagged_frame(found, self._classes, texts, index)
+            return frame
+        found = outputs.predict(self._network, self._prepared(rows), fitted)
+        if problem == "text_generation":
+            beginnings = self._inputs.tokenize(rows, fitted)
+            tokens = self._generator.continuations(beginnings, **params)
+            frame = outputs.continued_frame(found, self._decoded(tokens), index)
+        else:
+            frame = outputs.frame_of(problem, found, self._classes, index)
         return frame
 
     def _prepared(self, rows: Any) -> Any:
@@ -72,22 +94,32 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow sh
             return self._inputs.transform_images(rows, self._fitted)
         return self._inputs.transform(rows, self._fitted)
 
+    def _decoded(self, tokens: list[list[int]]) -> list[str]:
+        return [self._inputs.decode([row], self._fitted)[0] for row in tokens]
 
-def _load(path: Path) -> Callable[[Any], Any]:
-    """A stored network as a function from inputs to outputs.
+
+def _load(path: Path) -> Any:
+    """A stored network: of Keras, or a session of ONNX Runtime."""
+    if path.suffix == ".onnx":
+        import onnxruntime
+
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    import keras
+
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _function_of(network: Any) -> Callable[[Any], Any]:
+    """A network as a function from inputs to outputs.
 
     A Keras model is called as a function: `keras.Model.predict` takes tens of milliseconds to set
     up, for a single row as well.
     """
-    if path.suffix == ".onnx":
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        (given,), wanted = session.get_inputs(), session.get_outputs()[-1].name
-        return lambda inputs: session.run([wanted], {given.name: inputs})[0]
+    if hasattr(network, "get_inputs"):
+        (given,), wanted = network.get_inputs(), network.get_outputs()[-1].name
+        return lambda inputs: network.run([wanted], {given.name: inputs})[0]
     import keras
 
-    network = keras.saving.load_model(path, compile=False, safe_mode=True)
     return lambda inputs: keras.ops.convert_to_numpy(network(inputs, training=False))
 
 

@@ -81,6 +81,19 @@ def images(table: pyarrow.Table, column: Column) -> np.ndarray:
     return flat.reshape(table.num_rows, *column.shape)
 
 
+def texts_of(storage: Storage, snapshot: Snapshot, rows: np.ndarray) -> list[str]:
+    """The raw texts of some rows of a snapshot whose one feature is a text; blanks are empty.
+
+    Args:
+        storage: Where the snapshot is.
+        snapshot: The snapshot.
+        rows: Row numbers, int64 [rows].
+    """
+    (column,) = snapshot.features
+    values = read_snapshot(storage, snapshot, [column.name])[column.name]
+    return [text or "" for text in values.take(rows).to_pylist()]
+
+
 def _read(file: Any, columns: Sequence[str] | None) -> pyarrow.Table:
     """The columns of an open Parquet file; images batch by batch into one array, to save memory."""
     import pyarrow as pa

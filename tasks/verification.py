@@ -9,11 +9,13 @@ from tasks import prover
 from tasks.errors import ProofFailed
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import Evaluation, Proof, RegisteredModel
+from tasks.outputs import value_columns, widened
 from tasks.registry import PROOF, Registry
 from tasks.stages import stage
 from tasks.storage import Storage
 
 ROWS_AT_MOST = 2_000
+SEQUENCES = ("token_classification", "text_generation")
 logger = logging.getLogger(__name__)
 
 
@@ -26,16 +28,31 @@ def largest_difference(found: NDArray[np.float32], expected: NDArray[np.float32]
     """Largest absolute difference, in units of the largest expected value where that is above 1.
 
     Args:
-        found: Predictions of the fresh process, [rows, classes] or [rows].
+        found: Predictions of the fresh process, as `tasks.outputs` describes them.
         expected: Those of training, of the same shape.
+
+    Returns:
+        The difference; NaN where one of them says nothing and the other does.
     """
-    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
-    difference = np.abs(found.astype(np.float64) - expected).max(initial=0.0)
-    return float(difference) / scale
+    # where both say nothing there is no word, or no next token
+    told = ~(np.isnan(found) & np.isnan(expected))
+    there, wanted = found[told].astype(np.float64), expected[told]
+    scale = max(1.0, float(np.nanmax(np.abs(wanted), initial=0.0)))
+    return float(np.abs(there - wanted).max(initial=0.0)) / scale
+
+
+def in_one_width(
+    found: NDArray[np.float32], expected: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Both predictions with as many places as the longest row of either has."""
+    if found.ndim == 1 or expected.ndim == 1:
+        return found, expected
+    width = max(found.shape[1], expected.shape[1])
+    return widened(found, width), widened(expected, width)
 
 
 @stage(
-    code=("tasks.prover", "tasks.prover_process", "tasks.registry"),
+    code=("tasks.outputs", "tasks.prover", "tasks.prover_process", "tasks.registry"),
     reuse=False,
 )
 def verify_model(
@@ -54,8 +71,10 @@ def verify_model(
     rows = np.load(storage.path(prepared.test.rows), allow_pickle=False)[chosen]
     expected = np.load(storage.path(evaluation.predictions), allow_pickle=False)[chosen]
     prediction = prover.predict_registered(context, registered.uri, prepared.snapshot, rows)
-    names = tuple(f"probability_{label}" for label in prepared.classes) or ("prediction",)
-    found = prediction.values if prepared.classes else prediction.values[:, 0]
+    names = value_columns(prepared.snapshot.problem, prepared.classes)
+    found = prediction.values if prepared.classes else prediction.values[..., 0]
+    if prediction.columns == names and prepared.snapshot.problem in SEQUENCES:
+        found, expected = in_one_width(found, expected)
     if prediction.columns != names or found.shape != expected.shape:
         raise ProofFailed(
             f"{registered.uri} gave {len(found)} rows of {', '.join(prediction.columns[:5])}; "

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from tasks.baselines.arrays import baseline_predictions
 from tasks.baselines.seasons import seasonal_predictions
+from tasks.baselines.sequences import tag_predictions, unigram_predictions
 from tasks.baselines.texts import text_baselines
 from tasks.config import EvaluationConfig
 from tasks.handoffs import Arrays, PreparedData
+from tasks.snapshots import texts_of
 from tasks.storage import Storage
 
 # they look at no feature; the first of these that was measured is the one to beat
@@ -41,10 +43,14 @@ def find_baselines(
     found: dict[str, NDArray[np.floating]] = {}
     if is_seasonal:
         found["seasonal_naive"] = seasonal_predictions(config, prepared, storage)
+    if prepared.snapshot.problem == "token_classification":
+        return _of_words(prepared, storage)
+    inputs, labels = _opened(storage, prepared.train)
+    test_inputs, test_labels = _opened(storage, prepared.test)
+    if prepared.snapshot.problem == "text_generation":
+        return unigram_predictions(labels, test_labels, prepared.vocabulary)
     if prepared.kind == "text":
         return found | text_baselines(kind, prepared, storage)
-    inputs, labels = _opened(storage, prepared.train)
-    test_inputs, _ = _opened(storage, prepared.test)
     return found | baseline_predictions(
         kind,
         inputs,
@@ -54,6 +60,20 @@ def find_baselines(
         pixel_maximum=prepared.pixel_maximum,
         codes=prepared.codes,
     )
+
+
+def _of_words(prepared: PreparedData, storage: Storage) -> Mapping[str, NDArray[np.floating]]:
+    train, test = (
+        [
+            text.split()
+            for text in texts_of(
+                storage, prepared.snapshot, np.load(storage.path(side.rows), allow_pickle=False)
+            )
+        ]
+        for side in (prepared.train, prepared.test)
+    )
+    tags = np.load(storage.path(prepared.train.judged_by), allow_pickle=False)
+    return tag_predictions(train, tags, test, len(prepared.classes))
 
 
 def _opened(storage: Storage, side: Arrays) -> tuple[NDArray[Any], NDArray[Any]]:

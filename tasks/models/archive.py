@@ -62,10 +62,21 @@ def load_network(path: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
         return lambda inputs: np.asarray(session.run([wanted], {given.name: inputs})[0], np.float32)
     import keras
 
-    network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    network = open_network(path)
 
     def call(inputs: NDArray[Any]) -> NDArray[np.float32]:
         outputs = keras.ops.convert_to_numpy(network(inputs, training=False))
         return np.asarray(outputs, np.float32)
 
     return call
+
+
+def open_network(path: Path) -> "keras.Model":
+    """A stored network itself.
+
+    Args:
+        path: A `.keras` file.
+    """
+    import keras
+
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
