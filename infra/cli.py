@@ -1,4 +1,4 @@
-"""The command line: `roundhouse run | list | status | up | worker | deploy | doctor`."""
+"""The command line: `roundhouse run | compare | list | status | up | worker | deploy | doctor`."""
 
 import logging
 import os
@@ -57,6 +57,29 @@ def run(
         from infra.running import run_pipeline
 
         run_pipeline(config, settings, _console(), force=force)
+
+
+@app.command()
+def compare(
+    name: Annotated[str, typer.Argument(help="Name of a pipeline; see `roundhouse list`.")],
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="PIPELINE", help="Default: all of the same dataset."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="Change a field of each of them."),
+    ] = None,
+) -> None:
+    """Train pipelines of one dataset on the same rows and rank them; nothing is registered."""
+    with _explained():
+        from infra.comparing import choose_presets, compare_pipelines
+        from infra.presence import joined
+        from tasks.settings import load_settings
+
+        settings = joined(load_settings())
+        presets = choose_presets(settings, name, others or (), changes or ())
+        compare_pipelines(presets, settings, _console())
 
 
 @app.command(name="list")

@@ -56,6 +56,8 @@ class StageDisplay(logging.Handler):
             match getattr(record, "event", None):
                 case "started":
                     self._start(record)
+                case "preset":
+                    self._console.print(Text(vars(record)["preset"], style="bold"))
                 case "epoch":
                     self._advance(record)
                 case "finished" | "reused":

@@ -6,10 +6,10 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -42,6 +42,7 @@ NEEDED_LATER = (
 WAIT_SECONDS = 0.5
 # as often as any setting of the server's can expect
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 30
+R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 
@@ -169,30 +170,42 @@ def prefect_api(settings: Settings) -> Iterator[EmbeddedServer | None]:
 
 
 def run_flow(config: PipelineConfig, server: EmbeddedServer | None, *, force: bool) -> "Summary":
-    """Runs the flow in this process and returns what it came to."""
+    """Runs the training flow in this process and returns what it came to."""
+    from flows.training import train
+
+    parameters = {name: getattr(config, name) for name in type(config).model_fields}
+    summary: Summary = called(lambda: train(**parameters, force=force), config.pipeline, server)
+    return summary
+
+
+def called(flow: Callable[[], R], name: str, server: EmbeddedServer | None) -> R:
+    """What a flow comes to that is run in this process.
+
+    Args:
+        flow: Runs it; its stages are imported by then.
+        name: Name of the pipeline, by which a stack's automations know the run.
+        server: The embedded server; None where the run is on another, which outlives it.
+    """
     from prefect import tags
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from flows.training import train
     from infra.automations import TAG
     from tasks import prover, turns
 
     if server is not None:
         server.import_meanwhile(NEEDED_LATER)
         server.wait()
-    parameters = {name: getattr(config, name) for name in type(config).model_fields}
     # a heartbeat tells a server that outlives the run; its thread would delay the end by a second
     heartbeat = SECONDS_BETWEEN_SIGNS_OF_LIFE if server is None else None
     with (
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: heartbeat}),
         # by its tag a stack's automations know the run, and find it when its process is gone
-        turns.held() if server is not None else tags(TAG, config.pipeline),
+        turns.held() if server is not None else tags(TAG, name),
     ):
         try:
-            summary: Summary = train(**parameters, force=force)
-            return summary
+            return flow()
         finally:
             prover.close()
             # what is still to be sent must arrive before the embedded server ends

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot, StoredFile
 from tasks.judgement import (
+    Contender,
     Evaluation,
     InitialWeights,
     Package,
@@ -82,6 +83,8 @@ def evidence_of(handoff: Handoff, *, with_history: bool) -> Evidence:
             )
         case Promotion():
             return _of_promotion(handoff)
+        case Contender():
+            return _of_contender(handoff)
         case _:
             return Evidence()
 
@@ -126,6 +129,10 @@ def outcome_of(handoff: Handoff) -> str:
             return f"{handoff.name} v{handoff.version}"
         case Proof():
             return f"{handoff.rows:,} predictions reproduced by a fresh process"
+        case Contender():
+            shown = list(handoff.metrics.items())[:2]
+            figures = ", ".join(f"{name} {value:.4f}" for name, value in shown)
+            return f"{figures}; {handoff.latency_median_ms:.1f} ms a row"
         case Promotion():
             return "champion" if handoff.champion == handoff.version else "not promoted"
         case _:
@@ -177,6 +184,16 @@ def _of_evaluation(handoff: Evaluation) -> Evidence:
             **handoff.tables,
             **{f"pictures/{name}": file for name, file in handoff.pictures.items()},
         },
+    )
+
+
+def _of_contender(handoff: Contender) -> Evidence:
+    return Evidence(
+        metrics=(
+            *((f"validation/{name}", value, 0) for name, value in handoff.metrics.items()),
+            ("latency/median_ms", handoff.latency_median_ms, 0),
+            ("latency/p99_ms", handoff.latency_p99_ms, 0),
+        )
     )
 
 

@@ -2,12 +2,11 @@
 
 import json
 import logging
-from typing import Any
 
 from prefect import task
 from prefect.context import FlowRunContext
 
-from tasks import gate, prover, remote, tracking
+from tasks import gate, prover, tracking
 from tasks.announcements import label_flow_run
 from tasks.config import PipelineConfig
 from tasks.datasets import get_dataset
@@ -17,6 +16,7 @@ from tasks.handoffs import Handoff, RunContext, Source
 from tasks.home import prepare_home
 from tasks.lineage import describe_surroundings
 from tasks.models import require_architecture
+from tasks.parameters import parameters_of, shown_configuration
 from tasks.progress import name_flow_run
 from tasks.settings import Settings
 from tasks.stages import RETRIES, RETRY_DELAYS_SECONDS, is_last_try, may_be_cured
@@ -89,17 +89,6 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     return Plan(source=source, standing=standing, context=context)
 
 
-def parameters_of(config: PipelineConfig) -> dict[str, str]:
-    """The configuration as flat names and texts: `training.epochs` and `20`."""
-    flat: dict[str, str] = {}
-    for name, value in _shown(config).items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{key}": _text(part) for key, part in value.items()}
-        else:
-            flat[name] = _text(value)
-    return flat
-
-
 def _require_tracking(settings: Settings) -> None:
     """Refuses to let a deployed run train into a home of its worker's, where nobody would look."""
     context = FlowRunContext.get()
@@ -128,23 +117,10 @@ def _open_run(
         tracking.PROCESS_TAG: tracking.this_process(),
         "roundhouse.why": reason,
         "roundhouse.fingerprint": standing.fingerprint if standing else "",
-        "roundhouse.configuration": json.dumps(_shown(config), sort_keys=True),
+        "roundhouse.configuration": json.dumps(shown_configuration(config), sort_keys=True),
         **describe_surroundings(),
     }
     name = f"{config.pipeline}: {reason}"
     name_flow_run(name)
     uri = settings.mlflow_uri
     return tracking.open_run(uri, experiment_id, name, parameters_of(config), tags)
-
-
-def _shown(config: PipelineConfig) -> dict[str, Any]:
-    """The configuration as JSON, an address in it without what may be a password."""
-    content = config.model_dump(mode="json")
-    location = config.ingestion.location
-    if location and remote.is_remote(location):
-        content["ingestion"]["location"] = remote.shown(location)
-    return content
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -100,6 +100,20 @@ def show_summary(context: RunContext, markdown: str, rows: list[dict[str, str]])
     create_table_artifact(rows, key=f"{context.pipeline}-metrics", description="Test rows")
 
 
+def show_ranking(context: RunContext, rows: list[dict[str, str]], page: str) -> None:
+    """Puts the table of a comparison on the Prefect run.
+
+    Args:
+        context: The run.
+        rows: The table, one row per preset.
+        page: Where MLflow shows their runs side by side.
+    """
+    if TaskRunContext.get() is None and FlowRunContext.get() is None:
+        return
+    key, told = f"compare-{context.pipeline}", f"Validation rows; [side by side]({page})"
+    create_table_artifact(rows, key=key, description=told)
+
+
 def run_links(context: RunContext) -> list[str]:
     """Where the run, its check report and its pictures are found in MLflow."""
     links = [

@@ -60,7 +60,10 @@ def version_tags(
 
 def network_file(package: Package) -> StoredFile:
     """The network in a package, in whatever form it is stored."""
-    return next(f for name, f in package.files.items() if Path(name).with_suffix("") == NETWORK_FILE)
+    (found,) = (
+        file for name, file in package.files.items() if Path(name).with_suffix("") == NETWORK_FILE
+    )
+    return found
 
 
 @stage(code=("tasks.registry",), reuse=False)

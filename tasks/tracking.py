@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # more than so many are refused
 METRICS_PER_CALL = 1000
 PROCESS_TAG = "roundhouse.process"
+PARENT_TAG = "mlflow.parentRunId"
 REASON_TAG = "roundhouse.reason"
 ENDED_TAG = "roundhouse.ended"
 logger = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ def open_run(
 ) -> str:
     """Opens a run, or reopens the one with the same fingerprint whose process is gone.
 
-    Runs of other fingerprints that their process left open are marked as killed.
+    Runs of other fingerprints that their process left open are marked as killed. A run with a
+    parent is always a new one.
 
     Returns:
         The run's id.
@@ -119,7 +121,8 @@ def open_run(
     from mlflow.entities import Param
 
     with _service(uri) as service:
-        for run in service.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        open_runs = service.search_runs([experiment_id], "attributes.status = 'RUNNING'")
+        for run in open_runs if PARENT_TAG not in tags else ():
             if is_alive(run.data.tags.get(PROCESS_TAG, "")):
                 continue
             if run.data.tags.get("roundhouse.fingerprint") == tags["roundhouse.fingerprint"]:

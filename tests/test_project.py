@@ -43,7 +43,7 @@ CARRIERS = {
     "tasks.config", "tasks.network_config", "tasks.stage_config",
     "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",
     "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.lineage", "tasks.monitor",
-    "tasks.planning",
+    "tasks.parameters", "tasks.planning",
     "tasks.progress", "tasks.remote", "tasks.scratch", "tasks.services", "tasks.settings",
     "tasks.stages", "tasks.storage", "tasks.summary", "tasks.tracking",
 }  # fmt: skip

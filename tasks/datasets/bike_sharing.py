@@ -31,7 +31,7 @@ def _measure(name: str) -> Column:
 
 
 def _whole(name: str, role: str) -> Column:
-    return Column(name=name, role=role, kind="numeric", integer=True)  # type: ignore[arg-type]
+    return Column(name=name, role=role, kind="numeric", integer=True)
 
 
 PUBLISHED = (

@@ -1,5 +1,6 @@
 """A multilayer perceptron, for tables and for small images."""
 
+import math
 from typing import TYPE_CHECKING
 
 from tasks.config import ModelConfig
@@ -34,12 +35,10 @@ def embedding_size(codes: int, most: int) -> int:
 
     The rule of thumb of fastai's tabular models (https://docs.fast.ai/tabular.model.html).
     """
-    return min(most, max(1, round(1.6 * codes**0.56)))
+    return min(most, max(1, round(1.6 * math.pow(codes, 0.56))))
 
 
-def _looked_up(
-    rows: "keras.KerasTensor", codes: tuple[int, ...], most: int
-) -> "keras.KerasTensor":
+def _looked_up(rows: "keras.KerasTensor", codes: tuple[int, ...], most: int) -> "keras.KerasTensor":
     """The numbers of each row, and beside them an embedding of each of its last columns."""
     import keras
 
