@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import keras
 
 USES = ("filters", "convolutions", "batch_normalization", "hidden_units", "dropout")
+# of the moving averages that are used outside of training; Keras's 0.99 needs hundreds of steps
+MOMENTUM = 0.9
 
 
 def build(ends: Ends, config: ModelConfig) -> "keras.Model":
@@ -52,7 +54,7 @@ def _convolution(
     images = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"convolution_{name}")(
         images
     )
-    images = layers.BatchNormalization(name=f"normalization_{name}")(images)
+    images = layers.BatchNormalization(momentum=MOMENTUM, name=f"normalization_{name}")(images)
     return layers.ReLU(name=f"activation_{name}")(images)
 
 

@@ -12,7 +12,6 @@ from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import ConfigError, TrainingDiverged
 from tasks.fitting import DivergedError
 from tasks.handoffs import Arrays, PreparedData, RunContext, Snapshot, StoredFile
-from tasks.network_training import class_weights
 from tasks.storage import Storage
 from tasks.training import train_model
 
@@ -218,14 +217,3 @@ def test_constant_targets_are_predicted(context: RunContext) -> None:
     data = prepared(context, np.full(90, 7, dtype=np.float32), classes=0)
     longer = TRAINING.model_copy(update={"epochs": 15})
     assert min(train_model.fn(context, data, MODEL, longer).history["val_mae"]) < 0.2
-
-
-def test_balanced_class_weights_are_those_of_scikit_learn() -> None:
-    from sklearn.utils.class_weight import compute_class_weight
-
-    labels = np.repeat([0, 1, 2], [70, 20, 10])
-    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-    assert class_weights("balanced", (70, 20, 10)) == pytest.approx(tuple(expected))
-    assert class_weights("balanced", (5, 0)) == (0.5, 1.0)
-    assert class_weights("none", (70, 20, 10)) is None
-    assert class_weights("balanced", ()) is None
