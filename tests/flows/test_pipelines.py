@@ -13,9 +13,43 @@ WORTH = {
     "digits": ("accuracy", 0.95),
     "breast-cancer": ("roc_auc", 0.97),
     "churn": ("roc_auc", 0.82),
-    "mnist-cnn": ("accuracy", 0.99),
+    "mnist-mlp": ("accuracy", 0.97),
+    "mnist-cnn": ("accuracy", 0.98),
+    "mnist-cnn-best": ("accuracy", 0.994),
+    "sentiment-lstm": ("accuracy", 0.74),
+    "sentiment-bert": ("accuracy", 0.82),
+    "spam": ("f1", 0.93),
 }
-FOLDERS = {"churn": "telco-churn", "mnist-cnn": "mnist"}
+FOLDERS = {
+    "churn": "telco-churn",
+    "mnist-mlp": "mnist",
+    "mnist-cnn": "mnist",
+    "mnist-cnn-best": "mnist",
+    "sentiment-lstm": "rt-polarity",
+    "sentiment-bert": "rt-polarity",
+    "spam": "sms-spam",
+}
+# of each: the folder of its data, and what makes it small
+SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "mnist-mlp": ("mnist", ("ingestion.rows=400", "training.epochs=1")),
+    "mnist-cnn": ("mnist", ("ingestion.rows=400", "training.epochs=1", "model.filters=[4]")),
+    "mnist-cnn-best": (
+        "mnist",
+        ("ingestion.rows=400", "training.epochs=1", "model.filters=[4, 4]"),
+    ),
+    "sentiment-lstm": (
+        "rt-polarity",
+        ("ingestion.rows=300", "training.epochs=1", "model.recurrent_units=4"),
+    ),
+    "sentiment-bert": (
+        "rt-polarity",
+        (
+            "ingestion.rows=150", "training.epochs=2", "preparation.text_length=12",
+            "preparation.vocabulary=null", "model.pretrained=null", "model.embedding_size=16",
+        ),
+    ),
+    "spam": ("sms-spam", ("ingestion.rows=300", "training.epochs=1", "model.filters=[4]")),
+}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -32,6 +66,26 @@ def test_a_pipeline_lands_a_champion_that_is_worth_it(
     assert roundhouse.registry() == [(pipeline, 1, {"champion": 1, "challenger": 1})]
     metric, least = WORTH[pipeline]
     assert roundhouse.runs(pipeline)[0].data.metrics[f"test/{metric}"] >= least
+
+
+@pytest.mark.parametrize("pipeline", SLICES)
+def test_a_pipeline_goes_all_the_way_on_a_small_slice(
+    pipeline: str,
+    roundhouse: Any,
+    prefect_server: str,
+    data_dir: str | None,
+    real_data: Callable[[str], Path],
+) -> None:
+    folder, changes = SLICES[pipeline]
+    real_data(folder)
+    done = roundhouse(
+        "run", pipeline, *(part for change in changes for part in ("--set", change)),
+        ROUNDHOUSE_DATA_DIR=data_dir, ROUNDHOUSE_PREFECT_API_URL=prefect_server,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # a slice is for no service, so the alias of a champion is not given; all else happens
+    assert roundhouse.registry() == [(pipeline, 1, {"challenger": 1})]
+    assert f"a fresh process loaded models:/{pipeline}/1" in " ".join(done.stdout.split())
 
 
 def test_an_image_pipeline_with_a_test_part_of_its_own(
