@@ -13,7 +13,7 @@ from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import ConfigError, TrainingDiverged
 from tasks.handoffs import Arrays, PreparedData, RunContext
 from tasks.judgement import Hardware, InitialWeights, TrainedModel
-from tasks.models import build_model
+from tasks.models import build_model, libraries_needed
 from tasks.models.archive import save_network, summary_of
 from tasks.models.initial import start_from
 from tasks.progress import EpochReport
@@ -138,6 +138,7 @@ def train_network(
         seed=training.seed,
         hardware=hardware,
         summary=summary,
+        libraries=libraries_needed(model.architecture),
         initial=initial,
     )
 

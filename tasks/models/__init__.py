@@ -45,6 +45,12 @@ def fields_used(architecture: str) -> tuple[str, ...]:
     return used
 
 
+def libraries_needed(architecture: str) -> tuple[str, ...]:
+    """Distributions that a server of an architecture needs besides the usual."""
+    needed: tuple[str, ...] = getattr(MODULES[architecture], "LIBRARIES", ())
+    return needed
+
+
 def is_estimator(architecture: str) -> bool:
     """Whether an architecture is no network, but is fitted by a library of its own."""
     return architecture in ESTIMATORS
