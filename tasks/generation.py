@@ -36,7 +36,7 @@ class Generator:
     def continuations(
         self,
         beginnings: Sequence[Sequence[int]],
-        max_new_tokens: int = MAX_NEW_TOKENS,
+        max_new_tokens: int | None = None,
         temperature: float = TEMPERATURE,
         seed: int = SEED,
     ) -> list[list[int]]:
@@ -48,7 +48,7 @@ class Generator:
         Args:
             beginnings: Tokens of each text, without start and end; of a text too long for what is
                 to follow, the last ones count. An empty one is a text from its start.
-            max_new_tokens: Most tokens for each; 0 for none.
+            max_new_tokens: Most tokens for each; 0 for none. Default: 32, or what the model reads.
             temperature: What the logits are divided by before a token is drawn; 0 always takes the
                 most probable one.
             seed: Seed of the draws.
@@ -59,6 +59,8 @@ class Generator:
         Raises:
             ValueError: A number is out of its range.
         """
+        if max_new_tokens is None:
+            max_new_tokens = most_new_tokens(self._length)
         self._require(max_new_tokens, temperature)
         if max_new_tokens == 0 or not beginnings:
             return [[] for _ in beginnings]
@@ -120,6 +122,11 @@ class Generator:
 
     def _until_end(self, tokens: list[int]) -> list[int]:
         return tokens[: tokens.index(self._end)] if self._end in tokens else tokens
+
+
+def most_new_tokens(length: int) -> int:
+    """How many tokens are asked for by default, of a model that reads so many."""
+    return min(MAX_NEW_TOKENS, length - 1)
 
 
 def language_model(network: keras.Model) -> Any:

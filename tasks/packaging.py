@@ -93,9 +93,10 @@ def _asked(prepared: PreparedData) -> "ParamSchema | None":
         return None
     from mlflow.types import ParamSchema, ParamSpec
 
+    most = generation.most_new_tokens(prepared.input_shape[0])
     return ParamSchema(
         [
-            ParamSpec("max_new_tokens", "long", generation.MAX_NEW_TOKENS),
+            ParamSpec("max_new_tokens", "long", most),
             ParamSpec("temperature", "double", generation.TEMPERATURE),
             ParamSpec("seed", "long", generation.SEED),
         ]

@@ -80,9 +80,10 @@ def prepare_rows(context):
     from tasks.snapshots import write_snapshot
     from tasks.storage import Storage
 
-    def make(columns, arrays, seed=0):
+    def make(columns, arrays, seed=0, problem=None, **preparation):
         import pyarrow as pa
 
+        plain = "regression" if columns[-1].kind == "numeric" else "classification"
         storage = Storage(context.storage_uri)
         with storage.workspace() as folder:
             table = pa.Table.from_arrays(arrays, schema=arrow_schema(columns))
@@ -90,7 +91,7 @@ def prepare_rows(context):
             file = storage.put_file(folder / "snapshot.parquet")
         snapshot = Snapshot(
             dataset="customers",
-            problem="regression" if columns[-1].kind == "numeric" else "classification",
+            problem=problem or plain,
             file=file,
             rows=table.num_rows,
             columns=columns,
@@ -100,8 +101,9 @@ def prepare_rows(context):
             snapshot=snapshot, passed=1, warnings=(), total=1, report=file, data_docs=file
         )
         return prepare_data.fn(
-            context, checked, SplitConfig(seed=seed), PreparationConfig(minimum_category_rows=1)
-        )
+            context, checked, SplitConfig(seed=seed),
+            PreparationConfig(minimum_category_rows=1, **preparation),
+        )  # fmt: skip
 
     return make
 

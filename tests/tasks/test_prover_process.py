@@ -1,10 +1,11 @@
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tasks.handoffs import Column
-from tasks.prover_process import explain, raw_rows
+from tasks.prover_process import explain, raw_rows, values_of
 
 
 @pytest.fixture
@@ -43,3 +44,13 @@ def test_images_keep_their_shape(tmp_path):
 def test_no_row_is_quoted_in_an_explanation():
     error = ValueError("Failed to enforce schema of data 'secret' with schema '[]'. Error: No x.")
     assert explain(error) == "ValueError: No x"
+
+
+def test_numbers_of_a_frame_are_one_array_whatever_their_lengths():
+    plain = pd.DataFrame({"probability_a": [0.25, 1.0], "probability_b": [0.75, 0.0]})
+    assert values_of(plain, list(plain)).tolist() == [[0.25, 0.75], [1.0, 0.0]]
+    ragged = pd.DataFrame({"probability_a": [[0.25], [], [1.0, 0.5]], "prediction": ["", "", ""]})
+    found = values_of(ragged, ["probability_a"])
+    assert found.shape == (3, 2, 1)
+    assert np.isnan(found).tolist() == [[[False], [True]], [[True], [True]], [[False], [False]]]
+    assert values_of(ragged.iloc[1:2], ["probability_a"]).shape == (1, 0, 1)

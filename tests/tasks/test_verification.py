@@ -6,7 +6,7 @@ import pytest
 from tasks import tracking
 from tasks.errors import ProofFailed
 from tasks.storage import Storage
-from tasks.verification import chosen_rows, largest_difference, verify_model
+from tasks.verification import chosen_rows, in_one_width, largest_difference, verify_model
 
 
 def test_a_fresh_process_reproduces_the_predictions(context, prepare_table, release):
@@ -55,3 +55,16 @@ def test_large_values_may_differ_in_proportion():
     expected = np.array([1000.0, -2.0], np.float32)
     assert largest_difference(expected + 1, expected) == pytest.approx(1e-3)
     assert np.isnan(largest_difference(np.array([np.nan, 0], np.float32), expected))
+
+
+def test_what_neither_says_is_no_difference():
+    expected = np.array([[0.5, np.nan], [0.25, 0.75]], np.float32)
+    assert largest_difference(expected, expected) == 0.0
+    assert largest_difference(expected + 0.125, expected) == 0.125
+    # in both directions: one of them knows of a word, or a token, that the other does not
+    other = np.array([[0.5, 0.5], [0.25, 0.75]], np.float32)
+    assert np.isnan(largest_difference(other, expected))
+    assert np.isnan(largest_difference(expected, other))
+    narrow, wide = in_one_width(np.ones((2, 1, 3), np.float32), np.ones((2, 2, 3), np.float32))
+    assert narrow.shape == wide.shape
+    assert np.isnan(largest_difference(narrow, wide))
