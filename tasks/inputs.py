@@ -10,7 +10,7 @@ import numpy as np
 
 from tasks import features, texts, vocabularies
 from tasks.config import PreparationConfig
-from tasks.errors import DataError
+from tasks.errors import ConfigError, DataError, RoundhouseError
 from tasks.handoffs import Column, Snapshot
 from tasks.snapshots import images
 from tasks.splitting import TRAIN
@@ -45,6 +45,7 @@ def fit_inputs(
 
     Raises:
         DataError: A feature cannot be an input, or its values cannot.
+        ConfigError: A given vocabulary is missing, or not of the configured tokens.
     """
     columns = snapshot.features
     kinds = {column.kind for column in columns}
@@ -55,6 +56,8 @@ def fit_inputs(
             return _text_inputs(table, snapshot, sides, config)
         if kinds and kinds <= {"numeric", "category"}:
             return _table_inputs(table, columns, sides, config)
+    except RoundhouseError:
+        raise
     except ValueError as error:
         raise DataError(f"The rows cannot become inputs of a network. {error}") from error
     raise DataError(
@@ -90,16 +93,22 @@ def _text_inputs(
 ) -> Inputs:
     (column,) = snapshot.features
     rows = np.array(table[column.name].to_pylist(), dtype=object)
-    fitted = vocabularies.fit(
-        rows[sides == TRAIN],
-        name=column.name,
-        tokens=config.tokens,
-        vocabulary=_vocabulary_files(config),
-        vocabulary_size=config.vocabulary_size,
-        length=config.text_length,
-        lowercase=config.lowercase,
-        pre_split=snapshot.problem == "token_classification",
-    )
+    try:
+        fitted = vocabularies.fit(
+            rows[sides == TRAIN],
+            name=column.name,
+            tokens=config.tokens,
+            vocabulary=_vocabulary_files(config),
+            vocabulary_size=config.vocabulary_size,
+            # the vocabulary ships in every package, where rare words would tell who wrote
+            minimum_count=config.minimum_category_rows if column.personal else 1,
+            length=config.text_length,
+            lowercase=config.lowercase,
+            pre_split=snapshot.problem == "token_classification",
+        )
+    except ValueError as error:
+        # the texts are typed already, so it is the vocabulary that does not suit
+        raise ConfigError(str(error)) from error
     tokens, words = texts.encode(rows, fitted)
     return Inputs(tokens, fitted, words, _text_warnings(rows, fitted))
 

@@ -41,6 +41,7 @@ def fit(
     tokens: str = "words",
     vocabulary: Mapping[str, Path] | None = None,
     vocabulary_size: int = 10_000,
+    minimum_count: int = 1,
     length: int = 64,
     lowercase: bool = True,
     pre_split: bool = False,
@@ -56,6 +57,8 @@ def fit(
             and `merges.txt`; from `tasks.models.pretrained.tokenizer_files`. What they say of
             upper and lower case goes before `lowercase`.
         vocabulary_size: Most tokens of a fitted vocabulary, its special ones included.
+        minimum_count: How often a word, or a piece of more than one character, must come to have a
+            token of its own in it. Above 1, no name or number of one person gets into a package.
         length: Tokens of each text.
         lowercase: Whether texts are put in lower case.
         pre_split: Whether a text is words between spaces, each of which is labelled.
@@ -70,7 +73,9 @@ def fit(
         ValueError: The vocabulary is missing or of another kind, or a value is no text.
     """
     if vocabulary is None:
-        tokenizer = _TRAINED[tokens](as_texts(texts, name), vocabulary_size, lowercase)
+        tokenizer = _TRAINED[tokens](
+            as_texts(texts, name), vocabulary_size, minimum_count, lowercase
+        )
     else:
         tokenizer = _given(vocabulary, tokens, lowercase)
     if pre_split and tokens == "byte_pairs":
@@ -100,7 +105,7 @@ def fit(
     }
 
 
-def _trained_words(texts: Sequence[str], size: int, lowercase: bool) -> Tokenizer:
+def _trained_words(texts: Sequence[str], size: int, count: int, lowercase: bool) -> Tokenizer:
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordLevel({PADDING: 0, UNKNOWN: 1}, unk_token=UNKNOWN))
@@ -108,13 +113,16 @@ def _trained_words(texts: Sequence[str], size: int, lowercase: bool) -> Tokenize
     tokenizer.normalizer = normalizers.Sequence(steps + [normalizers.Lowercase()] * lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(SEPARATORS), "removed")
     trainer = trainers.WordLevelTrainer(
-        vocab_size=size, special_tokens=[PADDING, UNKNOWN], show_progress=False
+        vocab_size=size,
+        min_frequency=count,
+        special_tokens=[PADDING, UNKNOWN],
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
-def _trained_word_pieces(texts: Sequence[str], size: int, lowercase: bool) -> Tokenizer:
+def _trained_word_pieces(texts: Sequence[str], size: int, count: int, lowercase: bool) -> Tokenizer:
     from tokenizers import trainers
 
     special = [PADDING, UNKNOWN, START, END, MASK]
@@ -125,19 +133,23 @@ def _trained_word_pieces(texts: Sequence[str], size: int, lowercase: bool) -> To
     # another in each process
     first = [*special, *characters, *(f"##{character}" for character in characters)]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=first[:size], show_progress=False
+        vocab_size=size,
+        min_frequency=count,
+        special_tokens=first[:size],
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     # anew, as all of the first ones count as special now
     return _bert(tokenizer.get_vocab(), lowercase)
 
 
-def _trained_byte_pairs(texts: Sequence[str], size: int, lowercase: bool) -> Tokenizer:
+def _trained_byte_pairs(texts: Sequence[str], size: int, count: int, lowercase: bool) -> Tokenizer:
     from tokenizers import models, pre_tokenizers, trainers
 
     tokenizer = _gpt(models.BPE(), lowercase)
     trainer = trainers.BpeTrainer(
         vocab_size=size,
+        min_frequency=count,
         special_tokens=[END_OF_TEXT],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,

@@ -130,5 +130,16 @@ def test_a_package_names_what_it_needs_and_holds_no_text(context, package):
             assert "film, of" not in storage.read_bytes(file).decode(), name
 
 
-def test_blank_and_cut_texts_are_told(prepared, caplog):
+def test_empty_texts_are_told(prepared):
     assert "1 of 200 texts are empty, or hold nothing but separators." in prepared.warnings
+
+
+@pytest.mark.parametrize(("architecture", "needed"), [("bert", ("keras-hub",)), ("lstm", ())])
+def test_training_tells_what_a_server_of_the_network_needs(context, prepared, architecture, needed):
+    from tasks.config import TrainingConfig
+    from tasks.training import train_model
+
+    small = {"embedding_size": 8, "attention_heads": 2, "transformer_layers": 1}
+    config = ModelConfig(architecture=architecture, recurrent_units=2, **small)
+    trained = train_model.fn(context, prepared, config, TrainingConfig(epochs=1))
+    assert trained.libraries == needed

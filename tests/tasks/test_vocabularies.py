@@ -58,6 +58,16 @@ def test_the_same_rows_give_the_same_vocabulary_in_every_process():
 
 
 @pytest.mark.parametrize("tokens", KINDS)
+def test_what_comes_too_seldom_is_in_no_vocabulary(tokens):
+    """A telephone number of one person, among words of many."""
+    rows = ["call me now"] * 9 + ["call 07700900123"]
+    assert "7700" in fit(rows, tokens=tokens, vocabulary_size=900)["tokenizer"]
+    seldom = fit(rows, tokens=tokens, vocabulary_size=900, minimum_count=3)
+    assert "7700" not in seldom["tokenizer"]
+    assert "call" in seldom["tokenizer"]
+
+
+@pytest.mark.parametrize("tokens", KINDS)
 def test_rows_without_a_word_give_a_vocabulary_too(tokens):
     fitted = fit(["", None, " "], tokens=tokens)
     assert texts.transform(["dull"], fitted).shape == (1, 8)
