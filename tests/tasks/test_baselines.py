@@ -44,3 +44,11 @@ def test_many_rows_are_thinned_out_and_the_name_says_so(rows, monkeypatch):
     inputs, labels = rows
     found = baseline_predictions("linear", inputs, labels, inputs, classes=2)
     assert set(found) == {"majority", "linear_100_rows"}
+
+
+def test_a_plain_model_takes_codes_for_no_order():
+    codes = RANDOM.integers(0, 5, 300)
+    inputs = np.c_[RANDOM.normal(size=300), codes].astype(np.float32)
+    labels = np.isin(codes, (1, 3)).astype(np.int32)
+    found = baseline_predictions("linear", inputs, labels, inputs, classes=2, codes=(5,))
+    assert (found["linear"].argmax(axis=1) == labels).all()

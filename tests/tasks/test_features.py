@@ -218,3 +218,28 @@ def test_the_file_needs_nothing_of_ours():
     tree = ast.parse(Path(features.__file__).read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not any(module.startswith(("tasks", "data_checks")) for module in modules)
+
+
+@pytest.fixture
+def coded(frame):
+    return features.fit(
+        frame, ["size"], ["color", "flag"], minimum_category_rows=2, categories="codes"
+    )
+
+
+def test_codes_are_the_last_columns_and_their_sizes_are_told(frame, coded):
+    inputs = features.transform(frame, coded)
+    assert coded["codes"] == [3, 3]
+    assert coded["width"] == inputs.shape[1] == 4
+    assert inputs.dtype == np.float32
+    assert inputs[:, 2].tolist() == [2, 2, 1, 1, 0, 0]
+    assert inputs[:, 3].tolist() == [1, 2, 1, 2, 1, 2]
+
+
+def test_a_category_never_seen_has_the_code_of_the_unknown(frame, coded):
+    inputs = features.transform(changed(frame, color=["new"] * 6, flag=[None] * 6), coded)
+    assert not inputs[:, 2:].any()
+
+
+def test_one_hot_tells_of_no_codes(fitted):
+    assert "codes" not in fitted

@@ -277,3 +277,28 @@ def test_a_key_in_the_query_is_sent_with_each_file(telco_csv, find, address):
     source = find(location=f"{address}?key=secret")
     assert Server.asked == [f"/telco-churn/{CSV}?key=secret"]
     assert source.location == address
+
+
+def test_data_that_are_made_need_no_place_and_no_network(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.remote.fetch", lambda *_: pytest.fail("it was fetched"))
+    source = find_source("xor", data_dir=str(tmp_path / "nowhere"), downloads=tmp_path)
+    assert source.location == "made here"
+    (file,) = source.files
+    assert file.sha256 == DATASETS["xor"].files[0].sha256
+    assert Path(file.path).is_relative_to(tmp_path)
+
+
+def test_made_data_that_were_changed_are_made_anew(tmp_path, caplog):
+    (file,) = find_source("xor", downloads=tmp_path).files
+    Path(file.path).write_text("left,right,either\n")
+    (again,) = find_source("xor", downloads=tmp_path).files
+    assert again == file
+    assert "It is made anew" in caplog.text
+
+
+def test_a_location_goes_before_what_is_made(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "xor.csv").write_text("left,right,either\n0.1,0.9,yes\n")
+    source = find_source("xor", location=str(folder), checksum="none", downloads=tmp_path)
+    assert source.files[0].path == str(folder / "xor.csv")

@@ -30,7 +30,10 @@ def test_names_are_unique_and_every_column_of_the_dataset_is_checked(name: str) 
     assert plain <= {column for check in checks[1:] for column in check.columns}
 
 
-@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize(
+    "name",
+    [n for n in SUITES if DATASETS[n].problem == "classification" and DATASETS[n].classes],
+)
 def test_labels_are_those_of_the_dataset(name: str) -> None:
     checks = {check.name: check for check in get_suite(name)(Strictness())}
     labels = checks[f"labels/{DATASETS[name].label.name}"]
@@ -103,3 +106,56 @@ def test_the_test_part_of_mnist_passes(real_data: Callable[[str], Path]) -> None
     frame["digit"] = pd.Series(np.frombuffer(labels, np.uint8)).astype("str")
     frame["part"] = pd.Series(["test"] * len(frame), dtype="str")
     assert run_checks(frame, "mnist")[0].failures == ()
+
+
+def test_the_corners_of_xor_pass(tmp_path: Path) -> None:
+    from tasks.datasets.xor import make
+
+    make(tmp_path / "xor.csv")
+    assert run_checks(pd.read_csv(tmp_path / "xor.csv"), "xor")[0].failures == ()
+
+
+@pytest.fixture
+def rentals() -> pd.DataFrame:
+    """Four weeks of hours, with as many rentals as suits the hour."""
+    from data_checks.suites.bike_sharing import CATEGORIES, RANGES
+
+    rows = 672
+    numbers = np.arange(rows)
+    frame = pd.DataFrame({"time": pd.date_range("2026-01-01", periods=rows, freq="h")})
+    frame["instant"] = numbers
+    for name, values in CATEGORIES.items():
+        frame[name] = pd.Series([values[n % len(values)] for n in numbers], dtype="str")
+    for name in RANGES:
+        frame[name] = 0.5
+    frame["casual"], frame["registered"] = numbers % 24, numbers % 5
+    return frame.assign(cnt=frame["casual"] + frame["registered"])
+
+
+def test_four_weeks_of_rentals_pass(rentals: pd.DataFrame) -> None:
+    assert run_checks(rentals, "bike_sharing")[0].failures == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"cnt": 3}, {"agreement/cnt"}),
+        ({"cnt": -1}, {"range/cnt", "agreement/cnt"}),
+        ({"hum": 40.0}, {"range/hum"}),
+        ({"hr": "24"}, {"categories/hr"}),
+        ({"time": pd.Timestamp("2026-01-01")}, {"unique/time"}),
+        ({"temp": np.nan}, {"missing/temp"}),
+    ],
+)
+def test_rentals_that_cannot_be_are_noticed(
+    rentals: pd.DataFrame, change: dict[str, object], failed: set[str]
+) -> None:
+    report, _ = run_checks(rentals.assign(**change), "bike_sharing")
+    assert failed <= {failure.check for failure in report.failures}
+
+
+def test_the_whole_of_the_rentals_passes(real_data: Callable[[str], Path]) -> None:
+    from tasks.datasets.bike_sharing import DATASET, FILE
+
+    table = DATASET.read({FILE: real_data("bike-sharing") / f"{FILE}.gz"})
+    assert run_checks(table.to_pandas(), "bike_sharing")[0].failures == ()

@@ -9,7 +9,7 @@ from tasks.errors import ConfigError
 from tasks.handoffs import Column
 from tasks.storage import Storage
 
-START = dt.datetime(2026, 1, 1)
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).replace(tzinfo=None)
 
 
 def forecast(times, values, wanted, season=10):
