@@ -23,3 +23,12 @@ def test_another_encoding_is_refused_by_its_line(files):
     files["rt-polarity.pos"].write_bytes(b"gripping\nd\xe9j\xe0 vu\n")
     with pytest.raises(SourceError, match=r"rt-polarity\.pos is not UTF-8: .* in line 2"):
         DATASET.read(files)
+
+
+def test_all_that_was_published_is_read_and_passes_its_checks(real_data):
+    from data_checks.runner import run_checks
+
+    folder = real_data("rt-polarity")
+    frame = DATASET.read({name: folder / f"{name}.gz" for name in FILES.values()}).to_pandas()
+    assert frame["sentiment"].value_counts().to_dict() == {"negative": 5331, "positive": 5331}
+    assert run_checks(frame, DATASET.name)[0].failures == ()

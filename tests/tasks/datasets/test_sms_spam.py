@@ -27,3 +27,17 @@ def test_a_line_without_a_label_is_refused_by_its_number_and_not_shown(read):
     with pytest.raises(SourceError, match=r"^Line 2 of .* has no tab") as caught:
         read("ham\tsee you\ncall me on 0123456\n")
     assert "0123456" not in str(caught.value)
+
+
+def test_all_that_was_published_is_read_and_passes_its_checks(real_data):
+    from data_checks.runner import run_checks
+
+    path = real_data("sms-spam") / f"{FILE}.gz"
+    frame = DATASET.read({FILE: path}).to_pandas()
+    assert frame["label"].value_counts().to_dict() == {"ham": 4827, "spam": 747}
+    report, page = run_checks(frame, DATASET.name, personal=frozenset({"text"}))
+    assert [failure.check for failure in report.failures] == ["copies/text"]
+    assert report.errors == ()
+    # the first message of all, which comes once
+    assert "Jurong point" in frame["text"][0]
+    assert "Jurong point" not in report.to_json() + page
