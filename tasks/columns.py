@@ -76,7 +76,7 @@ def check_names(names: Sequence[str], columns: tuple[Column, ...], path: Path) -
     if missing:
         nearest = difflib.get_close_matches(missing[0], extra, n=1)
         hint = f" Is '{nearest[0]}' meant? Rename it." if nearest else ""
-        label = next(column.name for column in columns if column.role == "label")
+        label = next((column.name for column in columns if column.role == "label"), "")
         raise SourceError(
             f"The file {path} lacks {_listed(missing)}{', the label' * (label in missing)}; it has "
             f"{_listed(names)}.{hint or ' Add what is missing.'}"

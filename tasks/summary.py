@@ -12,7 +12,10 @@ from tasks.lineage import prefect_address
 from tasks.progress import show_summary
 from tasks.stages import stage
 
-SHOWN = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "log_loss", "mae", "rmse", "r2")
+SHOWN = (
+    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "f1_macro", "roc_auc", "log_loss",
+    "mae", "rmse", "r2", "perplexity", "bleu", "rouge_l",
+)  # fmt: skip
 
 
 class Summary(Handoff):

@@ -143,13 +143,18 @@ def test_tags_of_words_land_a_champion_that_is_compared_with(context, prepared_t
     assert frame["probability_O"][6][-1] == 1.0
     assert [len(frame[f"probability_{tag}"][8]) for tag in ("O", "B-person")] == [2, 2]
     assert served.predict(pd.DataFrame({"text": pd.Series([], dtype="str")})).empty
+    described = served.metadata.get_output_schema().to_dict()
+    assert described[1]["name"] == "entities"
+    assert described[2] == {
+        "type": "array", "items": {"type": "double"}, "name": "probability_O", "required": True,
+    }  # fmt: skip
 
 
 def test_texts_that_go_on_land_a_champion_and_continue(context, prepared_texts, finish, load):
     made = finish(prepared_texts, epochs=15)
     metrics, storage = made.evaluation.metrics, Storage(context.storage_uri)
     assert metrics["perplexity"] < 0.5 * made.evaluation.baselines["unigram"]["perplexity"]
-    assert 0 < metrics["bleu"] <= 100
+    assert 0 <= metrics["bleu"] <= 100
     assert 0 < metrics["rouge_l"] <= 1
     assert made.promotion.champion == 1
     table = json.loads(storage.read_bytes(made.evaluation.tables["generated.json"]))
@@ -159,11 +164,13 @@ def test_texts_that_go_on_land_a_champion_and_continue(context, prepared_texts, 
     served = load(made.package)
     frame = pd.DataFrame({"text": ["Ada met", "", "Ada " * 40]})
     greedy = served.predict(frame, params={"max_new_tokens": 2, "temperature": 0.0})
-    assert greedy["prediction"][0].split()[0] in PEOPLE
-    assert greedy["prediction"][1].split()[0] in PEOPLE
+    assert greedy["prediction"][0].split()[0].title() in PEOPLE
+    assert greedy["prediction"][1].split()[0].title() in PEOPLE
     assert all(isinstance(value, float) for value in greedy["log_probabilities"][0])
     seeded = [served.predict(frame, params={"seed": seed})["prediction"] for seed in (1, 1, 2)]
     assert seeded[0].tolist() == seeded[1].tolist() != seeded[2].tolist()
+    # a model that reads 16 tokens is not asked for the usual 32
+    assert [param.default for param in served.metadata.get_params_schema()] == [15, 1.0, 0]
     with pytest.raises(ValueError, match="max_new_tokens is 99; expected 0 to 15"):
         served.predict(frame, params={"max_new_tokens": 99})
 
