@@ -69,15 +69,27 @@ def require_meaning(prepared: PreparedData, training: TrainingConfig) -> None:
 
 
 def fit_settings(
-    prepared: PreparedData, training: TrainingConfig, hardware: Hardware
+    prepared: PreparedData,
+    training: TrainingConfig,
+    hardware: Hardware,
+    *,
+    starts_trained: bool = False,
 ) -> "FitSettings":
-    """The settings of the training loop: those of the user, and those the hardware decides."""
+    """The settings of the training loop: those of the user, and those the hardware decides.
+
+    Args:
+        prepared: The rows.
+        training: What the user asks for.
+        hardware: What it runs on.
+        starts_trained: Whether the network starts from a registered version.
+    """
     from tasks.fitting import FitSettings
 
     decided = {"precision", "deterministic", "class_weights"}
     return FitSettings(
         problem=prepared.snapshot.problem,
         **training.model_dump(exclude=decided),
+        starts_trained=starts_trained,
         class_weights=class_weights(training.class_weights, prepared.train.label_counts),
         steps_per_execution=devices.steps_per_execution(
             prepared.train.count, training.batch_size, hardware.backend
@@ -112,7 +124,9 @@ def train_network(
     """
     require_meaning(prepared, training)
     storage, hardware = Storage(context.storage_uri), devices.find_hardware(training.precision)
-    settings = fit_settings(prepared, training, hardware)
+    settings = fit_settings(
+        prepared, training, hardware, starts_trained=initial.network is not None
+    )
     with (
         _checkpoint(storage, f"checkpoints/{key}.npz", anew=context.force) as checkpoint,
         devices.repeatable(training.seed, deterministic=training.deterministic),
@@ -171,8 +185,8 @@ def fit_network(
     except fitting.BackboneError as error:
         raise ConfigError(
             "The settings training.frozen_epochs and training.fine_tuned_layers are for networks "
-            f"with a pretrained backbone that has such layers; {error}. Leave them out, or name "
-            "layers that are there."
+            f"with a backbone, or that start from a registered version; {error}. Leave them out, "
+            "or name layers that are there."
         ) from error
     except fitting.DivergedError as error:
         raise TrainingDiverged(

@@ -58,18 +58,17 @@ def set_trained_layers(network: keras.Model, phase: Phase, settings: FitSettings
     """Freezes what is not trained in a phase; takes effect when the model is compiled.
 
     Raises:
-        BackboneError: There is no layer named `backbone`, or none in it that is to be fine-tuned.
+        BackboneError: There is no backbone, or no layer in it that is to be fine-tuned.
     """
     if phase.backbone == "as_built":
         return
-    backbone = next((layer for layer in network.layers if layer.name == BACKBONE), None)
-    if backbone is None:
-        raise BackboneError(f"the network has no layer named {BACKBONE!r}")
-    backbone.trainable = phase.backbone == "fine_tuned"
+    backbone = _backbone(network, settings)
+    for layer in backbone:
+        layer.trainable = phase.backbone == "fine_tuned"
     if phase.backbone == "frozen":
         return
     beginnings = settings.fine_tuned_layers
-    layers = [layer for layer in backbone.layers if layer.weights]
+    layers = [layer for layer in backbone if layer.weights]
     chosen = [layer for layer in layers if layer.name.startswith(beginnings or "")]
     if not chosen:
         names = ", ".join(layer.name for layer in layers[-NAMES_SHOWN:])
@@ -79,9 +78,25 @@ def set_trained_layers(network: keras.Model, phase: Phase, settings: FitSettings
         )
     for layer in layers:
         layer.trainable = layer in chosen
-    for layer in _all_layers(backbone):
+    for layer in [*backbone, *(inner for outer in backbone for inner in _all_layers(outer))]:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+
+
+def _backbone(network: keras.Model, settings: FitSettings) -> list[keras.Layer]:
+    """The layers that know the rows and not the answer.
+
+    Raises:
+        BackboneError: None is named so, and the network does not start from trained weights.
+    """
+    named = next((layer for layer in network.layers if layer.name == BACKBONE), None)
+    if named is not None:
+        named.trainable = True
+        return list(named.layers)
+    if not settings.starts_trained:
+        raise BackboneError(f"the network has no layer named {BACKBONE!r}")
+    *known, _ = [layer for layer in network.layers if layer.weights]
+    return known
 
 
 @contextlib.contextmanager
@@ -93,7 +108,8 @@ def trained_layers_kept(network: keras.Model) -> Iterator[None]:
     finally:
         # outer layers come first, as each sets all of those within it
         for layer, was_trained in before:
-            layer.trainable = was_trained
+            if layer.trainable != was_trained:
+                layer.trainable = was_trained
 
 
 def optimizer_of(

@@ -21,7 +21,9 @@ class FitSettings:
         warmup: Share of a phase's steps over which the learning rate rises; 0 is none, and for
             `one_cycle` 30 %.
         weight_decay: Decoupled weight decay of AdamW, on kernels and embeddings; 0 is plain Adam.
-        frozen_epochs: First epochs, in which the layer named `backbone` is not trained.
+        starts_trained: Whether the network starts from weights that were trained before; then all
+            layers but the last are its backbone, where none is named `backbone`.
+        frozen_epochs: First epochs, in which the backbone is not trained.
         fine_tuning_rate: Learning rate of the epochs after them; None is `learning_rate`.
         fine_tuned_layers: Beginnings of the names of the backbone's layers that are trained then;
             empty for all.
@@ -49,6 +51,7 @@ class FitSettings:
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     warmup: float = 0.0
     weight_decay: float = 0.0
+    starts_trained: bool = False
     frozen_epochs: int = 0
     fine_tuning_rate: float | None = None
     fine_tuned_layers: tuple[str, ...] = ()

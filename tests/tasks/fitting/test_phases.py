@@ -44,6 +44,10 @@ def weights_of(model: keras.Model) -> Weights:
     return {layer.name: [np.copy(value) for value in layer.get_weights()] for layer in layers}
 
 
+def own_weights_of(model: keras.Model) -> Weights:
+    return {layer.name: [np.copy(value) for value in layer.get_weights()] for layer in model.layers}
+
+
 def changed(before: Weights, after: Weights) -> set[str]:
     return {name for name in before if not all(map(np.array_equal, before[name], after[name]))}
 
@@ -115,6 +119,27 @@ def test_network_without_a_backbone_is_refused() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
     with pytest.raises(BackboneError, match="no layer named 'backbone'"):
         fit(model, rows(), rows(), SETTINGS)
+
+
+def test_all_layers_but_the_last_are_the_backbone_of_a_network_that_starts_trained() -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(6, name="block1_dense"),
+            layers.BatchNormalization(name="block2_normalization"),
+            layers.Dense(6, name="block2_dense"),
+            layers.Dense(2, activation="softmax", name="probabilities"),
+        ]
+    )
+    states = [own_weights_of(model)]
+    fit(
+        model, rows(), rows(), replace(SETTINGS, starts_trained=True),
+        on_epoch=lambda *_: states.append(own_weights_of(model)),
+    )  # fmt: skip
+    assert changed(states[0], states[2]) == {"probabilities"}
+    assert changed(states[2], states[4]) == {"probabilities", "block2_dense"}
+    assert all(layer.trainable for layer in model.layers)
 
 
 def test_layers_that_are_not_there_are_refused_by_name() -> None:
