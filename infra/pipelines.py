@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tasks.baselines import require_baseline
 from tasks.config import PipelineConfig, StageConfig
 from tasks.datasets import get_dataset
 from tasks.errors import ConfigError
@@ -170,6 +171,7 @@ def configure(pipeline: Pipeline, changes: Iterable[str]) -> PipelineConfig:
         )
     dataset = get_dataset(config.ingestion.dataset)
     require_known(config.gate.metric, dataset.problem)
+    require_baseline(config.evaluation, config.split, dataset)
     require_architecture(config.model.architecture)
     return config
 

@@ -8,6 +8,7 @@ from prefect.context import FlowRunContext
 
 from tasks import gate, prover, tracking
 from tasks.announcements import label_flow_run
+from tasks.baselines import require_baseline
 from tasks.config import PipelineConfig
 from tasks.datasets import get_dataset
 from tasks.errors import ConfigError, ServiceError
@@ -57,7 +58,9 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     """
     _require_tracking(settings)
     prepare_home(settings)
-    gate.require_known(config.gate.metric, get_dataset(config.ingestion.dataset).problem)
+    dataset = get_dataset(config.ingestion.dataset)
+    gate.require_known(config.gate.metric, dataset.problem)
+    require_baseline(config.evaluation, config.split, dataset)
     require_architecture(config.model.architecture)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
     artifacts = None if settings.tracking_uri else settings.artifact_root

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.baselines.arrays import baseline_predictions
-from tasks.baselines.seasons import seasonal_predictions
+from tasks.baselines.seasons import seasonal_predictions, time_column
 from tasks.baselines.sequences import tag_predictions, unigram_predictions
 from tasks.baselines.texts import text_baselines
-from tasks.config import EvaluationConfig
+from tasks.config import EvaluationConfig, SplitConfig
+from tasks.datasets import Dataset
 from tasks.handoffs import Arrays, PreparedData
 from tasks.snapshots import texts_of
 from tasks.storage import Storage
@@ -26,6 +27,16 @@ SIMPLEST = ("seasonal_naive", "unigram", "majority", "mean")
 def simplest_of(baselines: Mapping[str, Mapping[str, float]]) -> str:
     """Name of the baseline that a model has to beat, among those that were measured."""
     return next(name for name in SIMPLEST if name in baselines)
+
+
+def require_baseline(config: EvaluationConfig, split: SplitConfig, dataset: Dataset) -> None:
+    """Makes sure that a dataset has what a baseline needs, before anything is trained.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    if config.baseline == "seasonal_naive":
+        time_column(dataset.name, dataset.problem, dataset.columns, split.column)
 
 
 def find_baselines(

@@ -1,6 +1,7 @@
 """The seasonal naive forecast: what was, one season before, is what will be."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from tasks.config import EvaluationConfig
 from tasks.errors import ConfigError
-from tasks.handoffs import Column, PreparedData, Snapshot
+from tasks.handoffs import Column, PreparedData, Problem
 from tasks.snapshots import read_snapshot
 from tasks.storage import Storage
 
@@ -18,25 +19,33 @@ if TYPE_CHECKING:
 MICROSECONDS_PER_HOUR = 3_600_000_000
 
 
-def require_seasons(snapshot: Snapshot, split: dict[str, str | int | float | None]) -> Column:
+def time_column(
+    dataset: str, problem: Problem, columns: Sequence[Column], preferred: object
+) -> Column:
     """The column that says when a row was, for the baseline 'seasonal_naive'.
+
+    Args:
+        dataset: Name of the dataset.
+        problem: What is predicted.
+        columns: Its columns.
+        preferred: The column that the rows are split by, if they are.
 
     Raises:
         ConfigError: No value is predicted, or there is no one column of times.
     """
-    times = [column for column in snapshot.columns if column.kind == "time"]
-    named = [column for column in times if column.name == split.get("column")]
-    if snapshot.problem != "regression":
+    times = [column for column in columns if column.kind == "time"]
+    named = [column for column in times if column.name == preferred]
+    if problem != "regression":
         raise ConfigError(
-            f"evaluation.baseline is 'seasonal_naive', and {snapshot.dataset} is a problem of "
-            f"{snapshot.problem}; it needs values to predict. Use --set evaluation.baseline=linear."
+            f"evaluation.baseline is 'seasonal_naive', and {dataset} is a problem of {problem}; it "
+            "needs values to predict. Use --set evaluation.baseline=linear."
         )
     if len(named or times) != 1:
         raise ConfigError(
-            f"evaluation.baseline is 'seasonal_naive', and {snapshot.dataset} has {len(times)} "
-            "columns of times; it needs one, or split.column to name one. Use --set "
+            f"evaluation.baseline is 'seasonal_naive', and {dataset} has {len(times)} columns of "
+            "times; it needs one, or split.column to name one. Use --set "
             "evaluation.baseline=linear, or give a column the kind 'time' in "
-            f"tasks/datasets/{snapshot.dataset}.py."
+            f"tasks/datasets/{dataset}.py."
         )
     return (named or times)[0]
 
@@ -55,14 +64,16 @@ def seasonal_predictions(
         storage: Where they are.
 
     Raises:
-        ConfigError: As in `require_seasons`.
+        ConfigError: As in `time_column`.
     """
-    column = require_seasons(prepared.snapshot, prepared.split)
-    label = prepared.snapshot.label.name
-    table = read_snapshot(storage, prepared.snapshot, [column.name, label])
+    snapshot = prepared.snapshot
+    preferred = prepared.split.get("column")
+    column = time_column(snapshot.dataset, snapshot.problem, snapshot.columns, preferred)
+    label = snapshot.label.name
+    table = read_snapshot(storage, snapshot, [column.name, label])
     table = table.filter(_known(table, column.name, label))
     tested = np.load(storage.path(prepared.test.rows), allow_pickle=False)
-    wanted = read_snapshot(storage, prepared.snapshot, [column.name]).take(tested)
+    wanted = read_snapshot(storage, snapshot, [column.name]).take(tested)
     learnt = np.load(storage.path(prepared.train.labels), mmap_mode="r", allow_pickle=False)
     return seasonal_naive(
         _microseconds(table, column.name),

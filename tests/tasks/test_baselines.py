@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
-from tasks.baselines import arrays
+from tasks.baselines import arrays, require_baseline
 from tasks.baselines.arrays import baseline_predictions
+from tasks.config import EvaluationConfig, SplitConfig
+from tasks.datasets import DATASETS
+from tasks.errors import ConfigError
 
 RANDOM = np.random.default_rng(0)
 
@@ -52,3 +55,11 @@ def test_a_plain_model_takes_codes_for_no_order():
     labels = np.isin(codes, (1, 3)).astype(np.int32)
     found = baseline_predictions("linear", inputs, labels, inputs, classes=2, codes=(5,))
     assert (found["linear"].argmax(axis=1) == labels).all()
+
+
+def test_a_baseline_of_seasons_is_refused_before_anything_is_trained():
+    seasonal, by_time = EvaluationConfig(baseline="seasonal_naive"), SplitConfig()
+    with pytest.raises(ConfigError, match="digits is a problem of classification"):
+        require_baseline(seasonal, by_time, DATASETS["digits"])
+    require_baseline(seasonal, by_time, DATASETS["bike_sharing"])
+    require_baseline(EvaluationConfig(), by_time, DATASETS["digits"])

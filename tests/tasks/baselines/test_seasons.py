@@ -3,7 +3,7 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from tasks.baselines.seasons import require_seasons, seasonal_naive, seasonal_predictions
+from tasks.baselines.seasons import seasonal_naive, seasonal_predictions, time_column
 from tasks.config import EvaluationConfig
 from tasks.errors import ConfigError
 from tasks.handoffs import Column
@@ -73,17 +73,18 @@ def test_test_rows_get_the_value_two_days_before_from_any_side(context, hours):
     assert found == pytest.approx(expected)
 
 
-def test_data_without_times_or_without_values_are_refused(prepare_table):
-    with pytest.raises(ConfigError, match="is a problem of classification"):
-        require_seasons(prepare_table().snapshot, {})
-    with pytest.raises(ConfigError, match="0 columns of times"):
-        require_seasons(prepare_table(problem="regression").snapshot, {})
+TIMES = [Column(name=name, role="ignored", kind="time") for name in ("written", "sent")]
 
 
-def test_of_several_times_the_splits_column_is_taken(hours):
-    snapshot = hours[1].snapshot
-    other = Column(name="written", role="ignored", kind="time")
-    both = snapshot.model_copy(update={"columns": (*snapshot.columns, other)})
-    assert require_seasons(both, {"column": "written"}) == other
+def test_data_without_times_or_without_values_are_refused():
+    with pytest.raises(ConfigError, match="spam is a problem of classification"):
+        time_column("spam", "classification", TIMES, "sent")
+    with pytest.raises(ConfigError, match="bikes has 0 columns of times"):
+        time_column("bikes", "regression", (), None)
+
+
+def test_of_several_times_the_splits_column_is_taken():
+    assert time_column("bikes", "regression", TIMES, "sent") == TIMES[1]
+    assert time_column("bikes", "regression", TIMES[:1], None) == TIMES[0]
     with pytest.raises(ConfigError, match="2 columns of times"):
-        require_seasons(both, {"column": None})
+        time_column("bikes", "regression", TIMES, None)
