@@ -162,7 +162,7 @@ def save_package(
     _forget_places(model, folder / "model")
 
 
-@stage(code=("tasks.served", "tasks.features", "tasks.texts", "tasks.outputs"))
+@stage(code=("tasks.served", "tasks.features", "tasks.generation", "tasks.texts", "tasks.outputs"))
 def package_model(context: RunContext, prepared: PreparedData, trained: TrainedModel) -> Package:
     """Saves the MLflow model and stores its files."""
     storage = Storage(context.storage_uri)

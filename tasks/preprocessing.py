@@ -52,6 +52,7 @@ def require_rows(sides: np.ndarray) -> None:
         "tasks.identities",
         "tasks.inputs",
         "tasks.models.pretrained",
+        "tasks.outputs",
         "tasks.snapshots",
         "tasks.splitting",
         "tasks.targets",
