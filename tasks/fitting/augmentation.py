@@ -27,6 +27,8 @@ class RandomAffine(keras.layers.Layer):  # type: ignore[misc]  # keras ships no 
         self._shift, self._zoom = shift, zoom
         self._angle = math.radians(rotation)
         self._random = keras.random.SeedGenerator(seed)
+        # XLA has none of TensorFlow's kernels for images
+        self.supports_jit = keras.config.backend() != "tensorflow"
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Images as they came in, of the same dtype, [rows, height, width, channels]."""

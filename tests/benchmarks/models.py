@@ -28,6 +28,13 @@ HEAD = (
 )
 
 
+# how soon two cores get to 0.991: a quarter of the arithmetic, images as they are
+QUICK = (
+    "training.epochs=4", "model.convolutions=1",
+    "training.shift=0", "training.rotation=0", "training.zoom=0",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Row:
     """One pipeline as it is measured.
@@ -62,6 +69,7 @@ ROWS = (
     Row("mnist-mlp", "accuracy", 0.97, changes=("training.labels=one_hot",), variant="one-hot"),
     Row("mnist-cnn", "accuracy", 0.98),
     Row("mnist-cnn-best", "accuracy", 0.994),
+    Row("mnist-cnn-best", "accuracy", 0.991, changes=QUICK, variant="quick"),
     Row("sentiment-lstm", "accuracy", 0.74),
     Row("sentiment-bert", "accuracy", 0.82),
     Row("spam", "f1", 0.93),

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tasks.fitting import FitSettings, fit
-from tasks.fitting.augmentation import RandomAffine
+from tasks.fitting.augmentation import RandomAffine, augmented
 
 SIDE = 21
 SETTINGS = FitSettings(
@@ -78,3 +78,10 @@ def test_network_is_trained_behind_it_and_kept_without_it() -> None:
     assert result.history["val_accuracy"][-1] == 1.0
     assert [type(layer).__name__ for layer in model.layers][-1] == "Dense"
     assert len(model.get_config()["layers"]) == 4
+
+
+def test_xla_is_kept_from_what_it_has_no_kernel_for() -> None:
+    flat = keras.layers.Flatten()
+    model = augmented(keras.Sequential([keras.Input((SIDE, SIDE, 1)), flat]), SETTINGS)
+    model.compile("adam", "mse", jit_compile="auto")
+    assert model.jit_compile == (keras.config.backend() != "tensorflow")
