@@ -171,7 +171,7 @@ def configure(pipeline: Pipeline, changes: Iterable[str]) -> PipelineConfig:
         )
     dataset = get_dataset(config.ingestion.dataset)
     require_known(config.gate.metric, dataset.problem)
-    require_baseline(config.evaluation, config.split, dataset)
+    require_baseline(config, dataset.problem, dataset.columns)
     require_architecture(config.model.architecture)
     return config
 

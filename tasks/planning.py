@@ -60,7 +60,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     prepare_home(settings)
     dataset = get_dataset(config.ingestion.dataset)
     gate.require_known(config.gate.metric, dataset.problem)
-    require_baseline(config.evaluation, config.split, dataset)
+    require_baseline(config, dataset.problem, dataset.columns)
     require_architecture(config.model.architecture)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
     artifacts = None if settings.tracking_uri else settings.artifact_root

@@ -14,9 +14,8 @@ from tasks.baselines.arrays import baseline_predictions
 from tasks.baselines.seasons import seasonal_predictions, time_column
 from tasks.baselines.sequences import tag_predictions, unigram_predictions
 from tasks.baselines.texts import text_baselines
-from tasks.config import EvaluationConfig, SplitConfig
-from tasks.datasets import Dataset
-from tasks.handoffs import Arrays, PreparedData
+from tasks.config import EvaluationConfig, PipelineConfig
+from tasks.handoffs import Arrays, Column, PreparedData, Problem
 from tasks.snapshots import texts_of
 from tasks.storage import Storage
 
@@ -29,14 +28,19 @@ def simplest_of(baselines: Mapping[str, Mapping[str, float]]) -> str:
     return next(name for name in SIMPLEST if name in baselines)
 
 
-def require_baseline(config: EvaluationConfig, split: SplitConfig, dataset: Dataset) -> None:
-    """Makes sure that a dataset has what a baseline needs, before anything is trained.
+def require_baseline(config: PipelineConfig, problem: Problem, columns: tuple[Column, ...]) -> None:
+    """Makes sure that a dataset has what the baseline needs, before anything is trained.
+
+    Args:
+        config: Names the dataset and the baseline.
+        problem: What is predicted.
+        columns: The dataset's.
 
     Raises:
         ConfigError: It has not.
     """
-    if config.baseline == "seasonal_naive":
-        time_column(dataset.name, dataset.problem, dataset.columns, split.column)
+    if config.evaluation.baseline == "seasonal_naive":
+        time_column(config.ingestion.dataset, problem, columns, config.split.column)
 
 
 def find_baselines(

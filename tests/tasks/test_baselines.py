@@ -3,7 +3,7 @@ import pytest
 
 from tasks.baselines import arrays, require_baseline
 from tasks.baselines.arrays import baseline_predictions
-from tasks.config import EvaluationConfig, SplitConfig
+from tasks.config import EvaluationConfig, IngestionConfig, PipelineConfig
 from tasks.datasets import DATASETS
 from tasks.errors import ConfigError
 
@@ -58,8 +58,13 @@ def test_a_plain_model_takes_codes_for_no_order():
 
 
 def test_a_baseline_of_seasons_is_refused_before_anything_is_trained():
-    seasonal, by_time = EvaluationConfig(baseline="seasonal_naive"), SplitConfig()
+    def require(name, baseline):
+        evaluation = EvaluationConfig(baseline=baseline)
+        ingestion = IngestionConfig(dataset=name)
+        config = PipelineConfig(pipeline="trial", ingestion=ingestion, evaluation=evaluation)
+        require_baseline(config, DATASETS[name].problem, DATASETS[name].columns)
+
     with pytest.raises(ConfigError, match="digits is a problem of classification"):
-        require_baseline(seasonal, by_time, DATASETS["digits"])
-    require_baseline(seasonal, by_time, DATASETS["bike_sharing"])
-    require_baseline(EvaluationConfig(), by_time, DATASETS["digits"])
+        require("digits", "seasonal_naive")
+    require("bike_sharing", "seasonal_naive")
+    require("digits", "linear")
