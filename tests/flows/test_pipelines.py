@@ -22,6 +22,7 @@ WORTH = {
     "mnist-mlp": ("accuracy", 0.97),
     "mnist-cnn": ("accuracy", 0.98),
     "mnist-cnn-best": ("accuracy", 0.994),
+    "mnist-low": ("accuracy", 0.99),
     "sentiment-lstm": ("accuracy", 0.74),
     "sentiment-bert": ("accuracy", 0.82),
     "spam": ("f1", 0.93),
@@ -35,6 +36,7 @@ FOLDERS = {
     "mnist-mlp": "mnist",
     "mnist-cnn": "mnist",
     "mnist-cnn-best": "mnist",
+    "mnist-low": "mnist",
     "sentiment-lstm": "rt-polarity",
     "sentiment-bert": "rt-polarity",
     "spam": "sms-spam",
@@ -51,6 +53,10 @@ SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
     "mnist-cnn-best": (
         "mnist",
         ("ingestion.rows=400", "training.epochs=1", "model.filters=[4, 4]"),
+    ),
+    "mnist-low": (
+        "mnist",
+        ("ingestion.rows=400", "training.epochs=1", "model.filters=[4]", "model.hidden_units=[8]"),
     ),
     "sentiment-lstm": (
         "rt-polarity",
