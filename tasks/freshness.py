@@ -49,7 +49,11 @@ def locate_source(config: PipelineConfig, settings: Settings) -> Source:
 
 
 def fingerprint_parts(config: PipelineConfig, source: Source) -> dict[str, str]:
-    """The digests of what a version is made from, by name."""
+    """The digests of what a version is made from, by name.
+
+    Of initial weights the address counts, not the version that it stands for: else a pipeline that
+    goes on from its own champion would never be up to date.
+    """
     # where the data lies is not what it is: the content has its own digest
     ingestion = config.ingestion.model_copy(update={"location": None})
     return {
