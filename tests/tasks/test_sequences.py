@@ -16,7 +16,7 @@ from tasks.judgement import Hardware, TrainedModel
 from tasks.models import build_model
 from tasks.models.archive import save_network
 from tasks.packaging import package_model
-from tasks.promotion import aligned, promote_model
+from tasks.promotion import _measured, aligned, promote_model
 from tasks.registration import register_model
 from tasks.storage import Storage
 from tasks.verification import verify_model
@@ -184,6 +184,21 @@ def test_personal_texts_are_not_shown(context, prepared_texts, finish):
     made = finish(personal, epochs=1)
     assert made.evaluation.tables == {}
     assert "bleu" in made.evaluation.metrics
+
+
+def test_language_models_are_compared_on_texts_that_both_have_read(prepared_texts):
+    nan = np.nan
+    truth = np.array([[1, 2, 3, -1], [1, 2, -1, -1], [4, -1, -1, -1]])
+    ours = np.where(truth >= 0, np.log(0.5), nan)
+    # in the champion's tokens the first text is longer than it reads
+    theirs = np.log([[0.5, 0.5, nan], [0.5, nan, nan], [0.25, nan, nan]])
+    found = _measured(3, prepared_texts, truth, ours, theirs, minimum_rows=1)
+    assert found.rows == 2
+    assert found.challenger["perplexity"] == pytest.approx(2)
+    # the whole of both texts, by as many tokens as today's
+    assert found.champion["perplexity"] == pytest.approx((2 * 4) ** (1 / 3))
+    few = _measured(3, prepared_texts, truth, ours, theirs, minimum_rows=3)
+    assert "only 2 of these 3 test texts are short enough for both" in few.obstacle
 
 
 def test_a_champion_of_other_tags_is_aligned_by_their_names():
