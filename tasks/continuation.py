@@ -34,7 +34,8 @@ def continue_texts(
 ) -> Continued:
     """Lets a network write the second half of texts, and compares it with the true one.
 
-    The most probable token is taken each time, up to as many as the true half has.
+    The most probable token is taken each time, up to as many as the true half has, or half of what
+    the network reads.
 
     Args:
         network: A `.keras` file.
@@ -48,7 +49,8 @@ def continue_texts(
     beginnings = [" ".join(split[: len(split) // 2]) for split in words]
     endings = [" ".join(split[len(split) // 2 :]) for split in words]
     wanted = [len(tokens) for tokens in texts.tokenize(endings, fitted)]
-    most = min(max(wanted), fitted["length"] - 1)
+    # one long text must not take the room that the beginnings of all need
+    most = min(max(wanted), fitted["length"] // 2)
     found = Generator(open_network(network), fitted).continuations(
         texts.tokenize(beginnings, fitted), max_new_tokens=most, temperature=TEMPERATURE
     )
