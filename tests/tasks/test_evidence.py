@@ -8,7 +8,7 @@ import pytest
 
 from tasks.evidence import dataset_of, evidence_of, outcome_of
 from tasks.handoffs import CheckedData, Handoff, StoredFile
-from tasks.judgement import Promotion, Proof, Verdict
+from tasks.judgement import Contender, Promotion, Proof, Verdict
 
 FILE = StoredFile(uri="content/aa", sha256="a" * 64, size=3)
 PROOF = Proof(
@@ -112,3 +112,22 @@ def test_of_package_and_version_size_and_number_are_kept(release: Any, prepare_t
     assert figures(made.package) == {("package/bytes", 0): made.package.size}
     assert f"MB in {len(made.package.files)} files" in outcome_of(made.package)
     assert outcome_of(made.registered) == f"{made.registered.name} v1"
+
+
+def test_a_training_without_a_history_tells_of_no_epochs(made: Any) -> None:
+    trained = made.trained.model_copy(update={"history": {}, "best_epoch": 0})
+    assert outcome_of(trained) == f"{trained.parameters:,} parameters"
+    assert not any(step for _, step in figures(trained, with_history=True))
+
+
+def test_a_contender_shows_its_figures_as_those_of_the_validation_rows() -> None:
+    contender = Contender(
+        rows=10, metrics={"roc_auc": 0.84}, parameters=5, size=9, seconds=1.0,
+        latency_median_ms=1.5, latency_p99_ms=4.0, latency_rows=9,
+    )  # fmt: skip
+    assert figures(contender) == {
+        ("validation/roc_auc", 0): 0.84,
+        ("latency/median_ms", 0): 1.5,
+        ("latency/p99_ms", 0): 4.0,
+    }
+    assert outcome_of(contender) == "roc_auc 0.8400; 1.5 ms a row"
