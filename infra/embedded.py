@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from infra.prefect_process import take_turns_at_writing
 from tasks.errors import ServiceError
 
 STARTUP_SECONDS = 120.0
@@ -125,6 +126,7 @@ def serve(handle: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    take_turns_at_writing()
     config = uvicorn.Config(
         create_app(ephemeral=True, final=True), log_level="warning", timeout_graceful_shutdown=5
     )

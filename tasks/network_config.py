@@ -17,6 +17,9 @@ class ModelConfig(StageConfig):
     hidden_units: tuple[LayerSize, ...] = Field(
         default=(64,), max_length=8, description="Units of each dense hidden layer."
     )
+    activation: Literal["relu", "tanh", "sigmoid", "gelu"] = Field(
+        default="relu", description="What follows each dense hidden layer."
+    )
     dropout: float = Field(
         default=0.2, ge=0, lt=1, description="Share of the hidden units dropped in training."
     )

@@ -94,9 +94,7 @@ def generation_metrics(generated: Sequence[str], references: Sequence[str]) -> d
     return {"bleu": float(bleu.score), "rouge_l": float(np.mean(overlaps))}
 
 
-def comparable_rows(
-    ours: NDArray[np.floating], theirs: NDArray[np.floating]
-) -> NDArray[np.bool_]:
+def comparable_rows(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Rows of which two language models have read the same text, bool [rows].
 
     Where their tokens differ, so does where a long text is cut; those that fill the length of

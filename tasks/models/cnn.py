@@ -9,7 +9,7 @@ from tasks.models.ends import Ends, give_out, hidden_layers, take_in
 if TYPE_CHECKING:
     import keras
 
-USES = ("filters", "convolutions", "batch_normalization", "hidden_units", "dropout")
+USES = ("filters", "convolutions", "batch_normalization", "hidden_units", "activation", "dropout")
 # of the moving averages that are used outside of training; Keras's 0.99 needs hundreds of steps
 MOMENTUM = 0.9
 

@@ -86,7 +86,9 @@ def hidden_layers(flat: "keras.KerasTensor", config: ModelConfig) -> "keras.Kera
     import keras
 
     for number, units in enumerate(config.hidden_units, start=1):
-        flat = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(flat)
+        flat = keras.layers.Dense(units, activation=config.activation, name=f"hidden_{number}")(
+            flat
+        )
         if config.dropout:
             flat = keras.layers.Dropout(config.dropout, name=f"dropout_{number}")(flat)
     return flat

@@ -8,7 +8,14 @@ from tasks.models.ends import Ends, give_out, hidden_layers, require_kind, take_
 if TYPE_CHECKING:
     import keras
 
-USES = ("embedding_size", "recurrent_units", "bidirectional", "hidden_units", "dropout")
+USES = (
+    "embedding_size",
+    "recurrent_units",
+    "bidirectional",
+    "hidden_units",
+    "activation",
+    "dropout",
+)
 
 
 def build(ends: Ends, config: ModelConfig) -> "keras.Model":

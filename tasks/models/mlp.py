@@ -9,7 +9,7 @@ from tasks.models.ends import Ends, give_out, hidden_layers, take_in
 if TYPE_CHECKING:
     import keras
 
-USES = ("hidden_units", "dropout", "embedding_size")
+USES = ("hidden_units", "activation", "dropout", "embedding_size")
 
 
 def build(ends: Ends, config: ModelConfig) -> "keras.Model":

@@ -9,7 +9,7 @@ from tasks.models.ends import Ends, give_out, hidden_layers, require_kind, take_
 if TYPE_CHECKING:
     import keras
 
-USES = ("embedding_size", "filters", "hidden_units", "dropout")
+USES = ("embedding_size", "filters", "hidden_units", "activation", "dropout")
 NARROWEST = 2
 
 

@@ -11,7 +11,7 @@ from tasks.models.ends import Ends, give_out, hidden_layers, require_kind, take_
 if TYPE_CHECKING:
     import keras
 
-USES = ("pretrained", "hidden_units", "dropout")
+USES = ("pretrained", "hidden_units", "activation", "dropout")
 CHANNELS = 3
 # five times the images are halved
 SMALLEST = 32

@@ -1,7 +1,5 @@
-"""Each pipeline that is shipped, through the real command; on the whole of its data where slow."""
+"""Pipelines that are shipped, through the real command; on all of their data where slow."""
 
-import gzip
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.metrics import is_better
+from tests.stand_ins import write_mnist
 
 # the least that each is worth: metric of the test rows, and what it must reach
 WORTH = {
@@ -43,49 +42,6 @@ FOLDERS = {
     "entities-bert": "wnut17",
     "text-generation": "rt-polarity",
 }
-# of each: the folder of its data, and what makes it small
-SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "churn": ("telco-churn", ("ingestion.rows=300", "training.epochs=1")),
-    "churn-boosting": ("telco-churn", ("ingestion.rows=300", "training.epochs=10")),
-    "bike-demand": ("bike-sharing", ("ingestion.rows=400", "training.epochs=1")),
-    "mnist-mlp": ("mnist", ("ingestion.rows=400", "training.epochs=1")),
-    "mnist-cnn": ("mnist", ("ingestion.rows=400", "training.epochs=1", "model.filters=[4]")),
-    "mnist-cnn-best": (
-        "mnist",
-        ("ingestion.rows=400", "training.epochs=1", "model.filters=[4, 4]"),
-    ),
-    "mnist-low": (
-        "mnist",
-        ("ingestion.rows=400", "training.epochs=1", "model.filters=[4]", "model.hidden_units=[8]"),
-    ),
-    "sentiment-lstm": (
-        "rt-polarity",
-        ("ingestion.rows=300", "training.epochs=1", "model.recurrent_units=4"),
-    ),
-    "sentiment-bert": (
-        "rt-polarity",
-        (
-            "ingestion.rows=150", "training.epochs=2", "preparation.text_length=12",
-            "preparation.vocabulary=null", "model.pretrained=null", "model.embedding_size=16",
-        ),
-    ),
-    "spam": ("sms-spam", ("ingestion.rows=300", "training.epochs=1", "model.filters=[4]")),
-    "entities-bert": (
-        "wnut17",
-        (
-            "ingestion.rows=150", "training.epochs=1", "preparation.text_length=24",
-            "preparation.vocabulary=null", "model.pretrained=null", "model.embedding_size=16",
-        ),
-    ),
-    "text-generation": (
-        "rt-polarity",
-        (
-            "ingestion.rows=150", "training.epochs=1", "preparation.text_length=24",
-            "preparation.vocabulary_size=400", "model.embedding_size=16",
-            "evaluation.generated_rows=4",
-        ),
-    ),
-}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -103,26 +59,6 @@ def test_a_pipeline_lands_a_champion_that_is_worth_it(
     metric, least = WORTH[pipeline]
     value = roundhouse.runs(pipeline)[0].data.metrics[f"test/{metric}"]
     assert not is_better(metric, least, value)
-
-
-@pytest.mark.parametrize("pipeline", SLICES)
-def test_a_pipeline_goes_all_the_way_on_a_small_slice(
-    pipeline: str,
-    roundhouse: Any,
-    prefect_server: str,
-    data_dir: str | None,
-    real_data: Callable[[str], Path],
-) -> None:
-    folder, changes = SLICES[pipeline]
-    real_data(folder)
-    done = roundhouse(
-        "run", pipeline, *(part for change in changes for part in ("--set", change)),
-        ROUNDHOUSE_DATA_DIR=data_dir, ROUNDHOUSE_PREFECT_API_URL=prefect_server,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    # a slice is for no service, so the alias of a champion is not given; all else happens
-    assert roundhouse.registry() == [(pipeline, 1, {"challenger": 1})]
-    assert f"a fresh process loaded models:/{pipeline}/1" in " ".join(done.stdout.split())
 
 
 def test_the_smallest_pipeline_lands_a_champion_without_any_data(
@@ -155,22 +91,3 @@ def test_an_image_pipeline_with_a_test_part_of_its_own(
     assert run.data.metrics["data/train_rows"] + run.data.metrics["data/validation_rows"] == 600
     pictures = {f.path for f in roundhouse.client.list_artifacts(run.info.run_id, "pictures")}
     assert "pictures/mistakes.png" in pictures
-
-
-def write_mnist(folder: Path, **rows: int) -> None:
-    """The four packed files, with scikit-learn's digits in the middle of 28 x 28 pixels."""
-    import numpy as np
-    from sklearn.datasets import load_digits
-
-    digits, first = load_digits(), 0
-    folder.mkdir()
-    for part, count in rows.items():
-        chosen = slice(first, first + count)
-        images = np.zeros((count, 28, 28), np.uint8)
-        images[:, 6:22, 6:22] = digits.images[chosen].repeat(2, 1).repeat(2, 2) * 15
-        prefix = "train" if part == "train" else "t10k"
-        for kind, array in (("images", images), ("labels", digits.target[chosen])):
-            head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-            content = gzip.compress(head + array.astype(np.uint8).tobytes())
-            (folder / f"{prefix}-{kind}-idx{array.ndim}-ubyte.gz").write_bytes(content)
-        first += count

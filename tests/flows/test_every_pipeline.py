@@ -1,0 +1,63 @@
+"""Each pipeline that is shipped, from source files to a champion, on small made data."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.small_runs import PIPELINES
+from tests.stand_ins import write_all
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def runs(
+    roundhouse_at: Callable[[Path], Any],
+    prefect_server: str,
+    telco: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """All of them, run in one process, which imports the libraries once."""
+    folder = tmp_path_factory.mktemp("every")
+    (folder / "data").mkdir()
+    write_all(folder / "data", telco)
+    home = folder / "home"
+    done = subprocess.run(
+        [
+            sys.executable, ROOT / "tests" / "flows" / "every_pipeline.py",
+            folder / "data", folder / "vgg16.weights.h5",
+        ],
+        capture_output=True, text=True, check=False, cwd=folder,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("ROUNDHOUSE_")},
+            "PYTHONPATH": str(ROOT), "ROUNDHOUSE_HOME": str(home),
+            "ROUNDHOUSE_PREFECT_API_URL": prefect_server,
+        },
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    command = roundhouse_at(home)
+    champions = {name for name, _, aliases in command.registry() if "champion" in aliases}
+    failed = json.loads(done.stdout.splitlines()[-1])
+    return SimpleNamespace(failed=failed, champions=champions, command=command)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_lands_a_champion(name: str, runs: Any) -> None:
+    assert name not in runs.failed, runs.failed[name]
+    newest = runs.command.runs(name)[0]
+    assert name in runs.champions, newest.data.tags["roundhouse.verdict"]
+    assert newest.data.metrics["proof/largest_difference"] <= 1e-4
+    listed = {file.path for file in runs.command.client.list_artifacts(newest.info.run_id)}
+    assert "network.txt" in listed
+
+
+def test_what_starts_from_a_registered_version_says_from_which(runs: Any) -> None:
+    tags = runs.command.runs("mnist-transfer")[0].data.tags
+    assert tags["roundhouse.initial"].startswith("models:/mnist-low/1")

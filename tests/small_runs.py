@@ -1,0 +1,66 @@
+"""What makes each pipeline that is shipped small enough for a test, on the data of stand_ins."""
+
+from pathlib import Path
+
+from infra.pipelines import configure, load_pipelines
+from tasks.config import PipelineConfig
+from tasks.settings import Settings
+
+PIPELINES = load_pipelines(Settings().pipelines)
+# what makes each small; the bars are those of the real data, so they are taken away as well
+SMALL_BERT = ("preparation.text_length=16", "training.frozen_epochs=0", "training.epochs=2")
+CHANGES: dict[str, tuple[str, ...]] = {
+    "mnist-mlp": ("training.epochs=8", "training.learning_rate=0.005"),
+    "mnist-cnn": ("training.epochs=3", "training.learning_rate=0.005"),
+    "mnist-cnn-best": ("training.epochs=3", "model.filters=[8, 16]", "model.convolutions=1"),
+    "mnist-low": ("training.epochs=3", "model.filters=[8, 8]", "model.hidden_units=[32]"),
+    "mnist-transfer": (
+        "training.epochs=8", "model.filters=[8, 8]", "model.hidden_units=[32]",
+        "split.training_rows_per_label=40",
+    ),
+    "image-vgg16": (
+        "ingestion.image_size=32", "model.hidden_units=[8]",
+        "training.epochs=2", "training.frozen_epochs=1", "gate.beat_baseline=false",
+    ),
+    "sentiment-lstm": ("training.epochs=3", "model.recurrent_units=8", "model.embedding_size=16"),
+    "sentiment-bert": SMALL_BERT,
+    "entities-bert": SMALL_BERT,
+    "spam": ("training.epochs=4", "model.filters=[16]", "preparation.vocabulary_size=200"),
+    "text-generation": (
+        "training.epochs=6", "training.learning_rate=0.01", "preparation.vocabulary_size=300", "preparation.text_length=24",
+        "model.transformer_layers=1", "model.embedding_size=32", "evaluation.generated_rows=4",
+        "gate.baseline_margin=0.1",
+    ),
+    "bike-demand": ("training.epochs=10", "gate.baseline_margin=0", "gate.beat_baseline=false"),
+    "churn": ("training.epochs=5",),
+    "churn-boosting": ("training.epochs=40",),
+}  # fmt: skip
+
+
+def small(name: str, data: Path, weights: Path) -> PipelineConfig:
+    """A pipeline that learns in seconds; its bars, which are those of the real data, are taken away.
+
+    Args:
+        name: Its name.
+        data: A folder filled by `stand_ins.write_all`.
+        weights: A file of VGG16's weights without its top, as somebody has it without a network.
+    """
+    changes = CHANGES.get(name, ())
+    if name in CHANGES:
+        place = data / "images" if name == "image-vgg16" else data
+        changes = (
+            "ingestion.checksum=none", f"ingestion.location={place}", "checks.minimum_rows=100",
+            "gate.minimum_rows=20", *changes,
+        )  # fmt: skip
+        if PIPELINES[name].parameters["gate"].get("minimum"):
+            changes += ("gate.minimum=0",)
+    if name == "image-vgg16":
+        changes += (f"model.pretrained={weights}",)
+    return configure(PIPELINES[name], changes)
+
+
+def write_weights(path: Path) -> None:
+    """Weights of VGG16 that nobody trained."""
+    import keras
+
+    keras.applications.VGG16(weights=None, include_top=False).save_weights(path)
