@@ -12,9 +12,13 @@ from data_checks.report import as_percent
 if TYPE_CHECKING:
     import pandas as pd
 
-# what decoders leave where bytes made no sense; UTF-8 that was read as Latin-1; and characters that
-# no keyboard writes, save for tabs and line ends
-DAMAGE = r"\ufffd|[\u00c2-\u00f4][\u0080-\u00bf]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+# what decoders leave where bytes made no sense; UTF-8 that was read as Latin-1, by the characters
+# that it most often leaves (a closing quote or a space after a last letter is no damage); and
+# characters that no keyboard writes, save for tabs and line ends
+DAMAGE = (
+    r"\ufffd|[\u00c2\u00c3][\u0080-\u00a0\u00a2-\u00aa\u00ac-\u00ba\u00bc-\u00bf]"
+    r"|\u00e2[\u0080-\u009f]|\u00f0\u009f|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+)
 
 
 def texts(

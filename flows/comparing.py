@@ -51,7 +51,7 @@ def compare(
                 prepared = prepare_data(own.context, checked, preset.split, preset.preparation)
                 model = preset.model
                 initial = (
-                    find_initial_weights(own.context, model)
+                    find_initial_weights(own.context, prepared, model)
                     if model.initial_weights
                     else FRESH_WEIGHTS
                 )

@@ -78,7 +78,9 @@ def train(
             checked = check_data(context, snapshot, checks)
             prepared = prepare_data(context, checked, split, preparation)
             initial = (
-                find_initial_weights(context, model) if model.initial_weights else FRESH_WEIGHTS
+                find_initial_weights(context, prepared, model)
+                if model.initial_weights
+                else FRESH_WEIGHTS
             )
             trained = train_model(context, prepared, model, training, initial)
             evaluated = evaluate_model(context, prepared, trained, evaluation)

@@ -144,22 +144,27 @@ def attempted(context: RunContext, preset: PipelineConfig) -> Iterator[Attempt]:
         raise
     except Exception as error:  # of any library: one preset that cannot be trained is a finding
         told = isinstance(error, RoundhouseError)
-        sentence = str(error) if told else f"{type(error).__name__}: {error}"
+        # the words of another library's error may quote a row; they are in the log alone
+        sentence = str(error) if told else f"{type(error).__name__}; its words are in the log"
         attempt.failure = scrubbed(sentence)[:FAILURE_SHOWN]
         logger.warning("%s failed: %s", preset.pipeline, attempt.failure, exc_info=not told)
 
 
 @stage(
+    # how long a row takes is of this machine and hour, so it is measured each time
+    reuse=False,
     code=(
         "tasks.features",
+        "tasks.generation",
         "tasks.judging",
         "tasks.latency",
         "tasks.metrics",
         "tasks.models.archive",
         "tasks.outputs",
+        "tasks.sequence_metrics",
         "tasks.served",
         "tasks.texts",
-    )
+    ),
 )
 def measure_contender(
     context: RunContext, prepared: PreparedData, trained: TrainedModel, package: Package

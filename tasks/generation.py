@@ -6,6 +6,7 @@ and KerasHub and nothing of ours. The loop, its cache and its samplers are Keras
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ class Generator:
         self._end: int = fitted["end"]
         self._start: int = self._end if fitted["start"] is None else fitted["start"]
         self._temperature: float | None = None
+        self._lock = threading.Lock()
 
     def continuations(
         self,
@@ -39,6 +41,7 @@ class Generator:
         max_new_tokens: int | None = None,
         temperature: float = TEMPERATURE,
         seed: int = SEED,
+        block: int = 0,
     ) -> list[list[int]]:
         """What follows each beginning, up to the end of the text.
 
@@ -52,6 +55,8 @@ class Generator:
             temperature: What the logits are divided by before a token is drawn; 0 always takes the
                 most probable one.
             seed: Seed of the draws.
+            block: Of rows that are asked for in several blocks, which this is: the draws of another
+                block are others.
 
         Returns:
             Tokens of each continuation, without the end.
@@ -67,9 +72,11 @@ class Generator:
         room = self._length - 1 - max_new_tokens
         prompts = [[self._start, *row[max(0, len(row) - room) :]] for row in beginnings]
         tokens, given = self._padded(prompts, max_new_tokens)
-        self._set_sampler(temperature, seed)
         asked = {"token_ids": tokens, "padding_mask": given}
-        found = self._model.generate(asked, stop_token_ids=[self._end])["token_ids"]
+        # the sampler is shared, and a server asks from several threads
+        with self._lock:
+            self._set_sampler(temperature, seed + block)
+            found = self._model.generate(asked, stop_token_ids=[self._end])["token_ids"]
         return [
             self._until_end(row[len(prompt) :][:max_new_tokens].tolist())
             for row, prompt in zip(np.asarray(found), prompts, strict=False)

@@ -1,16 +1,22 @@
 """The registered version that a network starts from, as a file in the storage."""
 
 import difflib
+import json
 import logging
+from collections.abc import Mapping
+
+import numpy as np
 
 from tasks.config import ModelConfig
-from tasks.errors import ConfigError, StorageError
-from tasks.handoffs import RunContext
+from tasks.errors import ConfigError, DataError, StorageError
+from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import InitialWeights
 from tasks.models import is_estimator
-from tasks.registry import NETWORK, Registry
+from tasks.registry import DATASET, NETWORK, SPLIT, Registry
+from tasks.snapshots import read_snapshot
 from tasks.stages import stage
 from tasks.storage import Storage
+from tasks.unseen import described_columns, rows_tested
 
 SCHEME = "models:/"
 NETWORK_FILE = "artifacts/network.keras"
@@ -63,12 +69,61 @@ def find_version(registry: Registry, wanted: str | int, address: str) -> int:
     return aliases[wanted]
 
 
-@stage(code=("tasks.registry", "tasks.models"), reuse=False)
-def find_initial_weights(context: RunContext, model: ModelConfig) -> InitialWeights:
+def require_unseen(
+    storage: Storage, prepared: PreparedData, tags: Mapping[str, str], address: str
+) -> None:
+    """Makes sure that no row that will judge the model has trained what it starts from.
+
+    Args:
+        storage: Holds the rows.
+        prepared: Today's rows and their split.
+        tags: Of the version that is started from.
+        address: How it was asked for.
+
+    Raises:
+        ConfigError: There are such rows.
+    """
+    if tags.get(DATASET) != prepared.snapshot.dataset or SPLIT not in tags:
+        return
+    split = json.loads(tags[SPLIT])
+    if split == prepared.split:
+        return
+    rows = np.load(storage.path(prepared.test.rows), allow_pickle=False)
+    try:
+        columns = described_columns(split, prepared.snapshot.columns)
+    except DataError as error:
+        logger.warning("Whether test rows have trained %s cannot be told: %s", address, error)
+        return
+    table = read_snapshot(storage, prepared.snapshot, [column.name for column in columns])
+    trained = int(np.sum(~rows_tested(table.take(rows), columns, split)))
+    if trained:
+        raise ConfigError(
+            f"model.initial_weights is {address}, whose rows were split otherwise: {trained:,} of "
+            f"the {len(rows):,} rows that would judge the model have trained what it starts from; "
+            "expected none. Give split the values that it had there."
+        )
+
+
+@stage(
+    code=(
+        "tasks.columns",
+        "tasks.registry",
+        "tasks.identities",
+        "tasks.models",
+        "tasks.snapshots",
+        "tasks.splitting",
+        "tasks.unseen",
+    ),
+    reuse=False,
+)
+def find_initial_weights(
+    context: RunContext, prepared: PreparedData, model: ModelConfig
+) -> InitialWeights:
     """Finds the version that the address stands for now, and copies its network into the storage.
 
     Raises:
-        ConfigError: There is no such version, or it is not a network.
+        ConfigError: There is no such version, it is not a network, or rows that test have trained
+            it.
         StorageError: Its network is not what was registered.
     """
     address = model.initial_weights
@@ -90,7 +145,9 @@ def find_initial_weights(context: RunContext, model: ModelConfig) -> InitialWeig
                 f"{NETWORK_FILE}, so it is no network of Keras. Name another version."
             )
         stored = storage.put_file(path)
-    registered = registry.version(number).tags.get(NETWORK, stored.sha256)
+    tags = registry.version(number).tags
+    require_unseen(storage, prepared, tags, address)
+    registered = tags.get(NETWORK, stored.sha256)
     if stored.sha256 != registered:
         raise StorageError(
             f"The network of models:/{name}/{number} has the sha256 {stored.sha256}; expected "

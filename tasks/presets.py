@@ -19,7 +19,8 @@ def chosen_presets(
     Args:
         parameters: Of each pipeline that there is, by its name.
         pipeline: Name of a pipeline.
-        others: Those that it is compared with; none for all of the same dataset.
+        others: Those that it is compared with; none for all that are meant for the same rows: the
+            same ingestion and the same split.
 
     Raises:
         ConfigError: There is no pipeline of such a name.
@@ -31,13 +32,14 @@ def chosen_presets(
                 f"{', '.join(sorted(parameters)) or 'none'}. Name one of them, or deploy it: "
                 f"roundhouse deploy {name}."
             )
-    dataset = _dataset(parameters[pipeline])
-    same = others or [
-        name
-        for name, found in parameters.items()
-        if name != pipeline and _dataset(found) == dataset
-    ]
-    return tuple(_configuration(parameters[name]) for name in dict.fromkeys((pipeline, *same)))
+    first = _configuration(parameters[pipeline])
+    if others:
+        chosen = [_configuration(parameters[name]) for name in dict.fromkeys(others)]
+    else:
+        found = map(_configuration, parameters.values())
+        rows = (first.ingestion, first.split)
+        chosen = [preset for preset in found if (preset.ingestion, preset.split) == rows]
+    return (first, *(preset for preset in chosen if preset.pipeline != pipeline))
 
 
 def on_the_same_rows(presets: Sequence[PipelineConfig]) -> tuple[PipelineConfig, ...]:
@@ -69,10 +71,6 @@ def on_the_same_rows(presets: Sequence[PipelineConfig]) -> tuple[PipelineConfig,
                 first.pipeline,
             )
     return tuple(preset.model_copy(update=shared) for preset in presets)
-
-
-def _dataset(parameters: Mapping[str, Any]) -> object:
-    return dict(parameters.get("ingestion") or {}).get("dataset")
 
 
 def _configuration(parameters: Mapping[str, Any]) -> PipelineConfig:

@@ -17,6 +17,7 @@ from tasks.judgement import (
     RegisteredModel,
 )
 from tasks.registry import (
+    DATASET,
     FINGERPRINT,
     INITIAL,
     METRICS,
@@ -51,6 +52,7 @@ def version_tags(
     return {
         FINGERPRINT: standing.fingerprint,
         NETWORK: network_file(package).sha256,
+        DATASET: prepared.snapshot.dataset,
         SNAPSHOT: prepared.snapshot.file.sha256,
         SPLIT: json.dumps(prepared.split, sort_keys=True),
         METRICS: json.dumps(evaluation.metrics, sort_keys=True),

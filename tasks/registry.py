@@ -31,6 +31,7 @@ FINGERPRINT, NETWORK, SNAPSHOT = (
 )
 # the version whose weights it started from; also a tag of the run
 INITIAL = INITIAL_TAG
+DATASET = "roundhouse.dataset"
 SPLIT, METRICS, PROOF = "roundhouse.split", "roundhouse.metrics", "roundhouse.proof"
 VERDICT, JUDGED_AGAINST = "roundhouse.verdict", "roundhouse.judged_against"
 # one tag for each part of a fingerprint

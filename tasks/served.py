@@ -66,11 +66,11 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow sh
             rows = slice(start, start + ROWS_AT_ONCE)
             batch = model_input.iloc[rows] if is_frame else model_input[rows]
             index = batch.index if is_frame else None
-            frames.append(self._answered(batch, index, params or {}))
+            frames.append(self._answered(batch, index, params or {}, start))
         return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=not is_frame)
 
-    def _answered(self, rows: Any, index: Any, params: dict[str, Any]) -> pd.DataFrame:
-        """The frame for some raw rows."""
+    def _answered(self, rows: Any, index: Any, params: dict[str, Any], start: int) -> pd.DataFrame:
+        """The frame for some raw rows, of which the first is the row `start` of all."""
         problem, outputs, fitted = self._fitted["problem"], self._outputs, self._fitted
         if problem == "token_classification":
             texts = self._inputs.as_texts(rows, fitted["name"])
@@ -82,7 +82,8 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow sh
         found = outputs.predict(self._network, self._prepared(rows), fitted)
         if problem == "text_generation":
             beginnings = self._inputs.tokenize(rows, fitted)
-            tokens = self._generator.continuations(beginnings, **params)
+            # each block has draws of its own
+            tokens = self._generator.continuations(beginnings, **params, block=start)
             frame = outputs.continued_frame(found, self._decoded(tokens), index)
         else:
             frame = outputs.frame_of(problem, found, self._classes, index)

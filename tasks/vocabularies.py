@@ -228,14 +228,15 @@ def _read(files: Mapping[str, Path], tokens: str, lowercase: bool) -> Tokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
+    needed = {"word_pieces": ("vocab.txt",), "byte_pairs": ("vocab.json", "merges.txt")}
+    if missing := [name for name in needed.get(tokens, ("tokenizer.json",)) if name not in files]:
+        raise ValueError(f"{' and '.join(missing)} of it is missing")
     if tokens == "word_pieces":
         return _bert(models.WordPiece.read_file(str(files["vocab.txt"])), lowercase)
-    if tokens == "byte_pairs":
-        pairs = models.BPE.from_file(str(files["vocab.json"]), str(files["merges.txt"]))
-        tokenizer = _gpt(pairs, lowercase)
-        tokenizer.add_special_tokens([END_OF_TEXT])
-        return tokenizer
-    raise ValueError("it is no tokenizer.json")
+    pairs = models.BPE.from_file(str(files["vocab.json"]), str(files["merges.txt"]))
+    tokenizer = _gpt(pairs, lowercase)
+    tokenizer.add_special_tokens([END_OF_TEXT])
+    return tokenizer
 
 
 def _is_lowercase(files: Mapping[str, Path], otherwise: bool) -> bool:
@@ -245,4 +246,4 @@ def _is_lowercase(files: Mapping[str, Path], otherwise: bool) -> bool:
         return otherwise and "vocab.json" not in files
     told = json.loads(files["tokenizer_config.json"].read_text())
     # at the top in the layout of Hugging Face, and below `config` in that of KerasHub
-    return bool(told.get("do_lower_case", told.get("config", {}).get("lowercase", False)))
+    return bool(told.get("do_lower_case", told.get("config", {}).get("lowercase", otherwise)))

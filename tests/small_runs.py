@@ -7,6 +7,8 @@ from tasks.config import PipelineConfig
 from tasks.settings import Settings
 
 PIPELINES = load_pipelines(Settings().pipelines)
+# from a deployment every time: trees, tags of words, and what starts from a registered version
+DEPLOYED = ("churn-boosting", "entities-bert", "mnist-low", "mnist-transfer")
 # what makes each small; the bars are those of the real data, so they are taken away as well
 SMALL_BERT = ("preparation.text_length=16", "training.frozen_epochs=0", "training.epochs=2")
 CHANGES: dict[str, tuple[str, ...]] = {
@@ -27,7 +29,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "entities-bert": SMALL_BERT,
     "spam": ("training.epochs=4", "model.filters=[16]", "preparation.vocabulary_size=200"),
     "text-generation": (
-        "training.epochs=6", "training.learning_rate=0.01", "preparation.vocabulary_size=300", "preparation.text_length=24",
+        "training.epochs=6", "training.learning_rate=0.01",
+        "preparation.vocabulary_size=300", "preparation.text_length=24",
         "model.transformer_layers=1", "model.embedding_size=32", "evaluation.generated_rows=4",
         "gate.baseline_margin=0.1",
     ),
@@ -38,7 +41,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
 
 
 def small(name: str, data: Path, weights: Path) -> PipelineConfig:
-    """A pipeline that learns in seconds; its bars, which are those of the real data, are taken away.
+    """A pipeline that learns in seconds; its bars, which are of the real data, are taken away.
 
     Args:
         name: Its name.

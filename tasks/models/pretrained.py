@@ -27,6 +27,9 @@ VOCABULARY_FILES = {
     "tokenizer_config.json": "tokenizer.json",
 }
 REASON_SHOWN = 300
+NOT_FOUND = 404
+# answers of a publisher who has too much to do
+BUSY = frozenset({429, 500, 502, 503, 504})
 WAYS = (
     "Use a folder in the Hugging Face layout (config.json, model.safetensors and the vocabulary), "
     "or a file of weights: --set model.pretrained=/folder; or an installed package that holds "
@@ -217,8 +220,12 @@ def _downloaded_vocabulary(preset: str) -> dict[str, Path]:
     with _explained(preset, "a vocabulary"):
         for name, path in VOCABULARY_FILES.items():
             # what a preset does not hold is refused by name, or as an answer of 404
-            with contextlib.suppress(FileNotFoundError, ValueError, KaggleApiHTTPError):
-                found[name] = Path(kagglehub.model_download(handle, path))
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                try:
+                    found[name] = Path(kagglehub.model_download(handle, path))
+                except KaggleApiHTTPError as error:
+                    if _status(error) != NOT_FOUND:
+                        raise
     return found
 
 
@@ -234,8 +241,8 @@ def _explained(place: Path | str, wanted: str) -> Iterator[None]:
         said = str(error).splitlines()[0][:REASON_SHOWN] if str(error) else type(error).__name__
         if _is_silence(error):
             raise ServiceError(
-                f"The {wanted} of {place!r} have to be downloaded, and there is no network "
-                f"({type(error).__name__}); expected an answer from their publisher. {WAYS}"
+                f"The {wanted} of {place!r} have to be downloaded, and there is no network, or "
+                f"their publisher is busy ({type(error).__name__}); expected an answer. {WAYS}"
             ) from None
         raise ConfigError(
             f"{place} holds no {wanted} that can be read ({said}); expected complete files of that "
@@ -251,7 +258,14 @@ def _is_silence(error: BaseException) -> bool:
         links.append(link)
         link = link.__cause__ or link.__context__
     names = {kind.__name__ for found in links for kind in type(found).__mro__}
-    # an answer that refuses is an answer
+    # an answer that refuses is an answer; that there is too much to do now passes
     if "HTTPError" in names:
-        return False
+        return any(_status(found) in BUSY for found in links)
     return bool(names & {"URLError", "RequestException", "ConnectionError", "TimeoutError"})
+
+
+def _status(error: BaseException) -> int | None:
+    """The status of an answer that refused, as the clients of HTTP keep it."""
+    answer = getattr(error, "response", None)
+    status: int | None = getattr(answer, "status_code", None) or getattr(error, "code", None)
+    return status

@@ -192,7 +192,7 @@ def test_more_blanks_than_allowed(refused: Any, served: Any, csv: Path, telco: A
     files = [file.path for file in served.client.list_artifacts(run, "checks")]
     assert files == ["checks/index.html", "checks/report.json"]
     status = served("status", COLUMNS="500").stdout
-    (line,) = (line for line in status.splitlines() if line.startswith("churn"))
+    (line,) = (line for line in status.splitlines() if line.startswith("churn "))
     assert "v1" in line
     assert "failed: " in line
     assert sentence.partition(" - ")[0][:40] in line

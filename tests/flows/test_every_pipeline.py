@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.small_runs import PIPELINES
+from tests.small_runs import DEPLOYED, PIPELINES
 from tests.stand_ins import write_all
 
 ROOT = Path(__file__).parent.parent.parent
@@ -48,7 +48,7 @@ def runs(
     return SimpleNamespace(failed=failed, champions=champions, command=command)
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", [name for name in PIPELINES if name not in DEPLOYED])
 def test_a_pipeline_lands_a_champion(name: str, runs: Any) -> None:
     assert name not in runs.failed, runs.failed[name]
     newest = runs.command.runs(name)[0]
@@ -56,8 +56,3 @@ def test_a_pipeline_lands_a_champion(name: str, runs: Any) -> None:
     assert newest.data.metrics["proof/largest_difference"] <= 1e-4
     listed = {file.path for file in runs.command.client.list_artifacts(newest.info.run_id)}
     assert "network.txt" in listed
-
-
-def test_what_starts_from_a_registered_version_says_from_which(runs: Any) -> None:
-    tags = runs.command.runs("mnist-transfer")[0].data.tags
-    assert tags["roundhouse.initial"].startswith("models:/mnist-low/1")

@@ -61,15 +61,7 @@ def test_a_pipeline_lands_a_champion_that_is_worth_it(
     assert not is_better(metric, least, value)
 
 
-def test_the_smallest_pipeline_lands_a_champion_without_any_data(
-    roundhouse: Any, prefect_server: str
-) -> None:
-    done = roundhouse("run", "xor", ROUNDHOUSE_PREFECT_API_URL=prefect_server)
-    assert done.returncode == 0, done.stderr
-    assert roundhouse.registry() == [("xor", 1, {"champion": 1, "challenger": 1})]
-    assert roundhouse.runs("xor")[0].data.metrics["test/accuracy"] == 1.0
-
-
+@pytest.mark.slow
 def test_an_image_pipeline_with_a_test_part_of_its_own(
     roundhouse: Any, prefect_server: str, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_pipeline_goes_on_from_its_own_champion_and_is_up_to_date_after_it(
     assert "up to date" in roundhouse("run", "digits", *again, **place).stdout
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_through_vgg16(
     roundhouse: Any, prefect_server: str, digits_in_folders: Callable[..., Path]
 ) -> None:

@@ -104,7 +104,7 @@ def test_the_form_has_typed_fields_with_the_pipelines_own_values(
     ):
         field = page.get_by_label(label)
         assert (field.get_attribute("type"), field.input_value()) == ("number", value)
-    assert page.get_by_text("Passes over the training rows.").is_visible()
+    assert page.get_by_text("Passes over the training rows, or trees.").is_visible()
     assert page.get_by_label("Location (Optional)").is_visible()
     assert page.get_by_label("Filters (Optional)").count() == 0
     assert page.locator(".cm-editor").count() == 0

@@ -8,11 +8,8 @@ import pytest
 
 from infra.forms import FIXED
 from tasks.config import PipelineConfig
-from tests.small_runs import PIPELINES, small, write_weights
+from tests.small_runs import DEPLOYED, PIPELINES, small, write_weights
 from tests.stand_ins import write_all
-
-# every time: no network but trees, tags of words, and what starts from a registered version
-OFTEN = ("churn-boosting", "entities-bert", "mnist-transfer")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +63,7 @@ def run_of(stack: Any, made_data: Path, weights: Path) -> Callable[[str], Any]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in OFTEN else pytest.mark.slow) for n in PIPELINES]
+    "name", [pytest.param(n, marks=() if n in DEPLOYED else pytest.mark.slow) for n in PIPELINES]
 )
 def test_a_pipeline_lands_a_champion_from_its_deployment(
     name: str, run_of: Callable[[str], Any], stack: Any
@@ -74,3 +71,11 @@ def test_a_pipeline_lands_a_champion_from_its_deployment(
     assert run_of(name)["state_type"] == "COMPLETED", stack.logs()[-3000:]
     champions = {model for model, _, aliases in stack.command.registry() if "champion" in aliases}
     assert name in champions, stack.command.runs(name)[0].data.tags["roundhouse.verdict"]
+
+
+def test_what_starts_from_a_registered_version_says_from_which(
+    run_of: Callable[[str], Any], stack: Any
+) -> None:
+    assert run_of("mnist-transfer")["state_type"] == "COMPLETED"
+    tags = stack.command.runs("mnist-transfer")[0].data.tags
+    assert tags["roundhouse.initial"].startswith("models:/mnist-low/1")

@@ -50,6 +50,7 @@ def test_many_triggers_at_once_train_once_and_lose_none(
     busy.stop()
 
 
+@pytest.mark.slow
 def test_a_run_survives_that_each_part_is_killed(busy: Any) -> None:
     number = busy.trigger("digits", training={"epochs": 400, "patience": 0})
     for name, file in LOGS.items():

@@ -12,12 +12,13 @@ from tasks.storage import Storage
 
 
 @pytest.fixture
-def find(context: Any) -> Callable[..., Any]:
-    """Asks from a run of another pipeline: (address) -> initial weights."""
+def find(context: Any, prepare_table: Any) -> Callable[..., Any]:
+    """Asks from a run of another pipeline: (address, prepared) -> initial weights."""
 
-    def ask(address: str | None, **changes: Any) -> Any:
+    def ask(address: str | None, prepared: Any = None, **changes: Any) -> Any:
         other = context.model_copy(update={"pipeline": "other"})
-        return find_initial_weights.fn(other, ModelConfig(initial_weights=address, **changes))
+        model = ModelConfig(initial_weights=address, **changes)
+        return find_initial_weights.fn(other, prepared or prepare_table(), model)
 
     return ask
 
@@ -110,3 +111,12 @@ def test_a_version_without_a_network_of_keras_is_refused(
     client.create_model_version("trial", source=folder)
     with pytest.raises(ConfigError, match="no network of Keras"):
         find("models:/trial/2")
+
+
+def test_rows_that_test_must_not_have_trained_what_is_started_from(
+    find: Callable[..., Any], prepare_table: Any, release: Any
+) -> None:
+    release(prepare_table(seed=1))
+    with pytest.raises(ConfigError, match=r"have trained what it starts from; expected none"):
+        find("models:/trial/1", prepare_table(seed=2))
+    assert find("models:/trial/1", prepare_table(seed=1)).version == 1

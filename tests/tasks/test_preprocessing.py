@@ -179,9 +179,14 @@ def test_pixels_above_the_maximum_are_refused(snapshot_of, prepare):
 
 def test_a_feature_of_another_kind_is_refused(snapshot_of, prepare):
     note = Column(name="note", role="feature", kind="text")
-    values = {"note": [f"n{row}" for row in range(100)], "label": ["no", "yes"] * 50}
-    with pytest.raises(DataError, match="are of kind text; expected one image, or numeric"):
-        prepare(snapshot_of((note, LABEL), values))
+    size = Column(name="size", role="feature", kind="numeric")
+    values = {
+        "note": [f"n{row}" for row in range(100)],
+        "size": list(range(100)),
+        "label": ["no", "yes"] * 50,
+    }
+    with pytest.raises(DataError, match="are of kind numeric, text; expected one image, "):
+        prepare(snapshot_of((note, size, LABEL), values))
 
 
 def test_classes_are_in_the_order_of_their_numbers():

@@ -7,11 +7,14 @@ import pytest
 from tasks.config import ModelConfig
 from tasks.errors import ConfigError
 from tasks.handoffs import Arrays, PreparedData, Snapshot, StoredFile
-from tasks.models import MODELS, build_model
+from tasks.models import build_model
 from tasks.models.archive import save_network, summary_of
 
 FILE = StoredFile(uri="nowhere", sha256="0", size=0)
 ARRAYS = Arrays(inputs=FILE, labels=FILE, rows=FILE, count=0)
+
+# the others are for texts, for tables, or for larger images
+FOR_SMALL_IMAGES = ("cnn", "mlp")
 
 
 def prepared(
@@ -35,7 +38,7 @@ def prepared(
     )
 
 
-@pytest.mark.parametrize("architecture", MODELS)
+@pytest.mark.parametrize("architecture", FOR_SMALL_IMAGES)
 def test_images_give_one_probability_per_class(architecture: str) -> None:
     images = np.full((5, 8, 6, 1), 16, dtype=np.uint8)
     config = ModelConfig(architecture=architecture)
@@ -81,7 +84,7 @@ def test_plain_convolution_has_no_other_layers() -> None:
 
 def test_unknown_architecture_names_the_known_ones() -> None:
     config = ModelConfig().model_copy(update={"architecture": "transformer"})
-    with pytest.raises(ConfigError, match=r"'transformer'.*cnn, mlp.*--set model\.architecture"):
+    with pytest.raises(ConfigError, match=r"'transformer'.*cnn, .*mlp.*--set model\.architecture"):
         build_model(config, prepared((3,), ("a", "b")))
 
 
@@ -97,7 +100,7 @@ def test_cnn_refuses_blocks_that_the_images_do_not_allow(filters: tuple[int, ...
         build_model(config, prepared((8, 9, 1), ("a", "b"), 16))
 
 
-@pytest.mark.parametrize("architecture", MODELS)
+@pytest.mark.parametrize("architecture", FOR_SMALL_IMAGES)
 def test_stored_network_loads_safely_and_predicts_the_same(
     architecture: str, tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ def test_imagenet_without_a_network_says_which_ways_there_are(
 
     monkeypatch.setattr(keras.applications, "VGG16", away)
     away.__name__ = "VGG16"
-    with pytest.raises(ServiceError, match=r"no network .* file of weights"):
+    with pytest.raises(ServiceError, match=r"no network, .* file of weights"):
         build(ends(), CONFIG.model_copy(update={"pretrained": "imagenet"}))
 
 
