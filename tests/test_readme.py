@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.pipelines import load_pipelines
 from tasks.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +55,12 @@ def test_every_command_of_the_table_exists() -> None:
     for name in re.findall(r"^\| `roundhouse (\w+)", README, re.MULTILINE):
         done = subprocess.run([command, name, "--help"], capture_output=True, check=False)
         assert done.returncode == 0, name
+
+
+def test_every_pipeline_is_in_the_table() -> None:
+    table = README.split("| Pipeline | Data | Model |")[1].split("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`([\w-]+)`", row[:80])}
+    assert named == set(load_pipelines(Settings().pipelines))
 
 
 def test_every_make_target_exists() -> None:
