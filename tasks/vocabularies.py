@@ -58,7 +58,8 @@ def fit(
             upper and lower case goes before `lowercase`.
         vocabulary_size: Most tokens of a fitted vocabulary, its special ones included.
         minimum_count: How often a word, or a piece of more than one character, must come to have a
-            token of its own in it. Above 1, no name or number of one person gets into a package.
+            token of its own in it. The higher, the fewer names and numbers of one person get into
+            a package; one that comes as often does, also in a single text.
         length: Tokens of each text.
         lowercase: Whether texts are put in lower case.
         pre_split: Whether a text is words between spaces, each of which is labelled.
