@@ -5,7 +5,7 @@ One file for each kind of rows or problem; what they give is predictions for all
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,19 +53,22 @@ def find_baselines(
         prepared: The rows.
         storage: Where they are.
     """
-    is_seasonal = config.baseline == "seasonal_naive"
-    kind = "linear" if config.baseline == "seasonal_naive" else config.baseline
     found: dict[str, NDArray[np.floating]] = {}
-    if is_seasonal:
+    kind: Literal["linear", "boosting"] = "linear"
+    if config.baseline == "seasonal_naive":
         found["seasonal_naive"] = seasonal_predictions(config, prepared, storage)
+    else:
+        kind = config.baseline
     if prepared.snapshot.problem == "token_classification":
         return _of_words(prepared, storage)
-    inputs, labels = _opened(storage, prepared.train)
-    test_inputs, test_labels = _opened(storage, prepared.test)
     if prepared.snapshot.problem == "text_generation":
+        _, labels = _opened(storage, prepared.train)
+        _, test_labels = _opened(storage, prepared.test)
         return unigram_predictions(labels, test_labels, prepared.vocabulary)
     if prepared.kind == "text":
         return found | text_baselines(kind, prepared, storage)
+    inputs, labels = _opened(storage, prepared.train)
+    test_inputs, _ = _opened(storage, prepared.test)
     return found | baseline_predictions(
         kind,
         inputs,
