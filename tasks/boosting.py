@@ -15,7 +15,7 @@ from tasks import tracking
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.devices import usable_cpus
 from tasks.errors import TrainingDiverged
-from tasks.handoffs import Arrays, PreparedData, RunContext
+from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import Hardware, TrainedModel
 from tasks.models import build_model
 from tasks.models.boosting import LIBRARIES
@@ -104,7 +104,7 @@ def _fit(
 ) -> dict[str, tuple[float, ...]]:
     """Fits the estimator; the losses after each round, of the training and the validation rows."""
     (inputs, labels), (others, judged) = (
-        _opened(storage, side) for side in (prepared.train, prepared.validation)
+        storage.inputs_and_labels(side) for side in (prepared.train, prepared.validation)
     )
     weights = [
         None if class_weights is None else np.asarray(class_weights)[side]
@@ -125,10 +125,3 @@ def _fit(
                 f"{estimator.learning_rate / 10:g}, or look for extreme values in the data."
             )
     return history
-
-
-def _opened(storage: Storage, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    inputs, labels = (
-        np.load(storage.path(file), allow_pickle=False) for file in (arrays.inputs, arrays.labels)
-    )
-    return inputs, labels

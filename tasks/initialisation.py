@@ -88,7 +88,7 @@ def require_unseen(
     split = json.loads(tags[SPLIT])
     if split == prepared.split:
         return
-    rows = np.load(storage.path(prepared.test.rows), allow_pickle=False)
+    rows = storage.array(prepared.test.rows)
     try:
         columns = described_columns(split, prepared.snapshot.columns)
     except DataError as error:

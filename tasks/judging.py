@@ -40,10 +40,10 @@ def open_rows(storage: Storage, prepared: PreparedData, side: Arrays) -> JudgedR
         prepared: All of it.
         side: Its `test`, to judge a model; its `validation`, to choose among models.
     """
-    rows = np.load(storage.path(side.rows), allow_pickle=False)
+    rows = storage.array(side.rows)
     return JudgedRows(
-        inputs=np.load(storage.path(side.inputs), mmap_mode="r", allow_pickle=False),
-        truth=np.load(storage.path(side.judged_by), allow_pickle=False),
+        inputs=storage.array(side.inputs, is_mapped=True),
+        truth=storage.array(side.judged_by),
         texts=texts_of(storage, prepared.snapshot, rows) if prepared.kind == "text" else [],
         fitted=json.loads(storage.read_bytes(prepared.preprocessing)),
     )

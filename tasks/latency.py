@@ -68,7 +68,7 @@ def _single_rows(storage: Storage, prepared: PreparedData) -> Any:
     from tasks.prover_process import raw_rows
 
     snapshot = prepared.snapshot
-    rows = np.load(storage.path(prepared.validation.rows), allow_pickle=False)
+    rows = storage.array(prepared.validation.rows)
     chosen = rows[: ROWS_BEFORE + ROWS_AT_MOST]
     columns = [column.model_dump() for column in snapshot.features]
     batches = raw_rows(storage.path(snapshot.file), columns, chosen)

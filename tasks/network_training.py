@@ -11,7 +11,7 @@ import numpy as np
 from tasks import devices
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import ConfigError, TrainingDiverged
-from tasks.handoffs import Arrays, PreparedData, RunContext
+from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import Hardware, InitialWeights, TrainedModel
 from tasks.models import build_model, libraries_needed
 from tasks.models.archive import save_network, summary_of
@@ -176,8 +176,8 @@ def fit_network(
     try:
         result = fitting.fit(
             network,
-            _opened(storage, prepared.train),
-            _opened(storage, prepared.validation),
+            storage.inputs_and_labels(prepared.train),
+            storage.inputs_and_labels(prepared.validation),
             settings,
             checkpoint=checkpoint,
             on_epoch=report,
@@ -227,19 +227,10 @@ def _publish(storage: Storage, name: str, path: Path) -> None:
         )
 
 
-def _opened(storage: Storage, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and labels as read-only views of the files."""
-    inputs, labels = (
-        np.load(storage.path(file), mmap_mode="r", allow_pickle=False)
-        for file in (arrays.inputs, arrays.labels)
-    )
-    return inputs, labels
-
-
 def _target_scale(storage: Storage, prepared: PreparedData) -> tuple[float, float]:
     """Mean and standard deviation of the training targets; 0 and 1 for classes."""
     if prepared.snapshot.problem != "regression":
         return 0.0, 1.0
-    _, targets = _opened(storage, prepared.train)
+    targets = storage.array(prepared.train.labels)
     # constant targets have no deviation; any scale predicts them
     return float(targets.mean(dtype=np.float64)), float(targets.std(dtype=np.float64)) or 1.0

@@ -100,9 +100,9 @@ def compare(
     """
     storage = Storage(context.storage_uri)
     classes = prepared.classes
-    rows = np.load(storage.path(prepared.test.rows), allow_pickle=False)
-    truth = np.load(storage.path(prepared.test.judged_by), allow_pickle=False)
-    ours = np.load(storage.path(evaluation.predictions), allow_pickle=False)
+    rows = storage.array(prepared.test.rows)
+    truth = storage.array(prepared.test.judged_by)
+    ours = storage.array(evaluation.predictions)
     try:
         written = registry.version(champion).tags.get(SPLIT)
         if written is None:

@@ -13,12 +13,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.errors import RoundhouseError, ServiceError, StorageError
-from tasks.handoffs import StoredFile
+from tasks.handoffs import Arrays, StoredFile
 from tasks.remote import said_by_system, scrubbed, shown
 from tasks.scratch import private_folder, scratch_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
@@ -88,6 +91,19 @@ class Storage:
                 f"{stored.sha256}. Delete it and run the pipeline again with --force."
             )
         return content
+
+    def array(self, stored: StoredFile, *, is_mapped: bool = False) -> "NDArray[Any]":
+        """The array of a stored .npy; one that `is_mapped` is read-only and stays in the file."""
+        import numpy as np
+
+        mode: Literal["r"] | None = "r" if is_mapped else None
+        array: NDArray[Any] = np.load(self.path(stored), mmap_mode=mode, allow_pickle=False)
+        return array
+
+    def inputs_and_labels(self, side: Arrays) -> "tuple[NDArray[Any], NDArray[Any]]":
+        """What a model is given of a side's rows and what it is to answer, both mapped."""
+        inputs, labels = (self.array(file, is_mapped=True) for file in (side.inputs, side.labels))
+        return inputs, labels
 
     def has(self, stored: StoredFile) -> bool:
         """Whether a stored file is there in full."""

@@ -68,8 +68,8 @@ def verify_model(
     """
     storage = Storage(context.storage_uri)
     chosen = chosen_rows(prepared.test.count)
-    rows = np.load(storage.path(prepared.test.rows), allow_pickle=False)[chosen]
-    expected = np.load(storage.path(evaluation.predictions), allow_pickle=False)[chosen]
+    rows = storage.array(prepared.test.rows)[chosen]
+    expected = storage.array(evaluation.predictions)[chosen]
     prediction = prover.predict_registered(context, registered.uri, prepared.snapshot, rows)
     names = value_columns(prepared.snapshot.problem, prepared.classes)
     found = prediction.values if prepared.classes else prediction.values[..., 0]

@@ -5,7 +5,7 @@ One file for each kind of rows or problem; what they give is predictions for all
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from tasks.baselines.seasons import seasonal_predictions, time_column
 from tasks.baselines.sequences import tag_predictions, unigram_predictions
 from tasks.baselines.texts import text_baselines
 from tasks.config import EvaluationConfig, PipelineConfig
-from tasks.handoffs import Arrays, Column, PreparedData, Problem
+from tasks.handoffs import Column, PreparedData, Problem
 from tasks.snapshots import texts_of
 from tasks.storage import Storage
 
@@ -62,18 +62,14 @@ def find_baselines(
     if prepared.snapshot.problem == "token_classification":
         return _of_words(prepared, storage)
     if prepared.snapshot.problem == "text_generation":
-        _, labels = _opened(storage, prepared.train)
-        _, test_labels = _opened(storage, prepared.test)
-        return unigram_predictions(labels, test_labels, prepared.vocabulary)
+        learnt, tested = (storage.array(side.labels) for side in (prepared.train, prepared.test))
+        return unigram_predictions(learnt, tested, prepared.vocabulary)
     if prepared.kind == "text":
         return found | text_baselines(kind, prepared, storage)
-    inputs, labels = _opened(storage, prepared.train)
-    test_inputs, _ = _opened(storage, prepared.test)
     return found | baseline_predictions(
         kind,
-        inputs,
-        labels,
-        test_inputs,
+        *storage.inputs_and_labels(prepared.train),
+        storage.array(prepared.test.inputs, is_mapped=True),
         classes=len(prepared.classes),
         pixel_maximum=prepared.pixel_maximum,
         codes=prepared.codes,
@@ -82,19 +78,8 @@ def find_baselines(
 
 def _of_words(prepared: PreparedData, storage: Storage) -> Mapping[str, NDArray[np.floating]]:
     train, test = (
-        [
-            text.split()
-            for text in texts_of(
-                storage, prepared.snapshot, np.load(storage.path(side.rows), allow_pickle=False)
-            )
-        ]
+        [text.split() for text in texts_of(storage, prepared.snapshot, storage.array(side.rows))]
         for side in (prepared.train, prepared.test)
     )
-    tags = np.load(storage.path(prepared.train.judged_by), allow_pickle=False)
+    tags = storage.array(prepared.train.judged_by)
     return tag_predictions(train, tags, test, len(prepared.classes))
-
-
-def _opened(storage: Storage, side: Arrays) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Inputs and labels of a side; the inputs stay on the disk until they are used."""
-    inputs = np.load(storage.path(side.inputs), mmap_mode="r", allow_pickle=False)
-    return inputs, np.load(storage.path(side.labels), allow_pickle=False)

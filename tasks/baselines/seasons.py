@@ -72,9 +72,9 @@ def seasonal_predictions(
     label = snapshot.label.name
     table = read_snapshot(storage, snapshot, [column.name, label])
     table = table.filter(_known(table, column.name, label))
-    tested = np.load(storage.path(prepared.test.rows), allow_pickle=False)
+    tested = storage.array(prepared.test.rows)
     wanted = read_snapshot(storage, snapshot, [column.name]).take(tested)
-    learnt = np.load(storage.path(prepared.train.labels), mmap_mode="r", allow_pickle=False)
+    learnt = storage.array(prepared.train.labels, is_mapped=True)
     return seasonal_naive(
         _microseconds(table, column.name),
         table[label].to_numpy().astype(np.float64),

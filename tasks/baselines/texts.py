@@ -37,9 +37,7 @@ def text_baselines(
     texts = np.array([text or "" for text in table[column.name].to_pylist()], dtype=object)
 
     def opened(side: Arrays) -> tuple[NDArray[Any], NDArray[Any]]:
-        rows, labels = (
-            np.load(storage.path(file), allow_pickle=False) for file in (side.rows, side.labels)
-        )
+        rows, labels = (storage.array(file) for file in (side.rows, side.labels))
         return texts[rows], labels
 
     train, labels = opened(prepared.train)

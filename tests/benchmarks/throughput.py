@@ -124,10 +124,7 @@ def rate_of(ends: list[float], rows: int) -> float:
 
 def sides(storage: Storage, arrays: Arrays, rows: int) -> tuple[Rows, Rows]:
     """The first rows that train, and some more that validate."""
-    opened = [
-        np.load(storage.path(file), mmap_mode="r", allow_pickle=False)
-        for file in (arrays.inputs, arrays.labels)
-    ]
+    opened = storage.inputs_and_labels(arrays)
     further = rows + max(rows // SHARE, 1)
     train, validation = ([np.asarray(array[part]) for array in opened]
                          for part in (slice(rows), slice(rows, further)))  # fmt: skip

@@ -18,7 +18,7 @@ def test_the_model_and_its_baselines_are_measured_on_the_test_rows(
     assert evaluation.metrics["accuracy"] > evaluation.baselines["majority"]["accuracy"]
     assert set(evaluation.baselines) == {"majority", "linear"}
     storage = Storage(context.storage_uri)
-    predictions = np.load(storage.path(evaluation.predictions), allow_pickle=False)
+    predictions = storage.array(evaluation.predictions)
     assert (predictions.shape, predictions.dtype) == ((prepared.test.count, 2), np.float32)
     report = json.loads(storage.read_bytes(evaluation.report))
     assert report["metrics"] == evaluation.metrics

@@ -66,7 +66,7 @@ def ingest(context, tmp_path):
 
 
 def load(storage, stored):
-    return np.load(storage.path(stored), allow_pickle=False)
+    return storage.array(stored)
 
 
 def sides(prepared):
