@@ -22,7 +22,7 @@ from tasks.turns import turn
 from tasks.validation import check_data
 
 # a server gives no more at once
-PIPELINES_AT_MOST = 200
+PAGE = 200
 
 
 @flow(name="compare", persist_result=False, validate_parameters=True)
@@ -66,5 +66,7 @@ def _deployed() -> dict[str, Mapping[str, Any]]:
     """The parameters of each deployed pipeline, as people may have changed them on the server."""
     with get_client(sync_client=True) as client:
         training = FlowFilter(name=FlowFilterName(any_=["train"]))
-        found = client.read_deployments(flow_filter=training, limit=PIPELINES_AT_MOST)
+        found: list[Any] = []
+        while page := client.read_deployments(flow_filter=training, limit=PAGE, offset=len(found)):
+            found += page
     return {deployment.name: deployment.parameters for deployment in found}

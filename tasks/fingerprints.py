@@ -26,8 +26,8 @@ PLACES: Mapping[type[BaseModel], str] = {
 }
 # of a place whose files are part of what is computed, what lies there counts
 CONTENTS: Mapping[type[BaseModel], str] = {
-    ModelConfig: "pretrained",
-    PreparationConfig: "vocabulary",
+    ModelConfig: "model.pretrained",
+    PreparationConfig: "preparation.vocabulary",
 }
 
 
@@ -69,9 +69,10 @@ def by_content(value: object) -> object:
     if isinstance(value, BaseModel):
         names = [name for name in type(value).model_fields if name != PLACES.get(type(value))]
         fields = {name: by_content(getattr(value, name)) for name in names}
-        content = CONTENTS.get(type(value), "")
+        setting = CONTENTS.get(type(value), "")
+        content = setting.rpartition(".")[2]
         if place := fields.get(content):
-            fields[content] = _content_digest(str(place))
+            fields[content] = _content_digest(str(place), setting)
         return fields
     if isinstance(value, Mapping):
         return {str(name): by_content(part) for name, part in value.items()}
@@ -80,10 +81,10 @@ def by_content(value: object) -> object:
     return to_jsonable_python(value)
 
 
-def _content_digest(place: str) -> str:
+def _content_digest(place: str, setting: str) -> str:
     from tasks.models.pretrained import content_digest, place_of
 
-    return content_digest(place_of(place))
+    return content_digest(place_of(place, setting))
 
 
 @functools.cache

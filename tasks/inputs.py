@@ -118,7 +118,7 @@ def _vocabulary_files(config: PreparationConfig) -> dict[str, Path] | None:
         return None
     from tasks.models import pretrained
 
-    return pretrained.tokenizer_files(pretrained.place_of(config.vocabulary))
+    return pretrained.tokenizer_files(pretrained.place_of(config.vocabulary, pretrained.VOCABULARY))
 
 
 def _text_warnings(rows: np.ndarray, fitted: features.Fitted) -> tuple[str, ...]:

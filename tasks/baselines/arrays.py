@@ -41,26 +41,48 @@ def baseline_predictions(
         Per baseline, probabilities [rows, classes] or values [rows]. The plain model is fitted on
         10,000 rows at most, evenly spaced; its name then says so, as in `linear_10000_rows`.
     """
-    step = max(1, -(-len(train_labels) // ROWS_AT_MOST))
-    rows = slice(None, None, step)
-    labels = np.asarray(train_labels[rows])
-    inputs = _flattened(train_inputs[rows], pixel_maximum, codes)
+    name, chosen = thinned(kind, len(train_labels))
+    labels = np.asarray(train_labels[chosen])
+    inputs = _flattened(train_inputs[chosen], pixel_maximum, codes)
     estimator = _fit(_estimator(kind, classes, is_image=pixel_maximum is not None), inputs, labels)
-    name = kind if step == 1 else f"{kind}_{len(labels)}_rows"
-    if step > 1:
-        logger.info(
-            "The %s baseline learns from %d of %d rows", kind, len(labels), len(train_labels)
-        )
     flat = _flattened(test_inputs, pixel_maximum, codes)
+    return predictions_of(estimator, name, flat, train_labels, classes)
+
+
+def thinned(kind: str, rows: int) -> tuple[str, slice]:
+    """What a plain model is called, and the rows it learns from: 10,000 at most, evenly spaced."""
+    step = max(1, -(-rows // ROWS_AT_MOST))
+    learnt = -(-rows // step)
+    if step > 1:
+        logger.info("The %s baseline learns from %d of %d rows", kind, learnt, rows)
+    return kind if step == 1 else f"{kind}_{learnt}_rows", slice(None, None, step)
+
+
+def predictions_of(
+    estimator: "BaseEstimator",
+    name: str,
+    test_inputs: Any,
+    train_labels: NDArray[Any],
+    classes: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Those of the majority class or the mean, and those of a fitted plain model.
+
+    Args:
+        estimator: The plain model.
+        name: Its name.
+        test_inputs: [rows, ...], as it takes them.
+        train_labels: Class indices [rows], or targets [rows], of all training rows.
+        classes: Number of classes; 0 for regression.
+    """
     simplest: NDArray[np.float64]
     if not classes:
-        simplest = np.full(len(flat), np.mean(train_labels, dtype=np.float64))
-        return {"mean": simplest, name: np.asarray(estimator.predict(flat), dtype=np.float64)}
+        simplest = np.full(len(test_inputs), np.mean(train_labels, dtype=np.float64))
+        return {"mean": simplest, name: np.asarray(estimator.predict(test_inputs), np.float64)}
     # the shares of the labels are the best that can be said without looking at a feature
     shares = np.bincount(train_labels, minlength=classes) / len(train_labels)
-    simplest = np.tile(shares, (len(flat), 1))
-    probabilities = np.zeros((len(flat), classes))
-    probabilities[:, estimator.classes_] = estimator.predict_proba(flat)
+    simplest = np.tile(shares, (len(test_inputs), 1))
+    probabilities = np.zeros((len(test_inputs), classes))
+    probabilities[:, estimator.classes_] = estimator.predict_proba(test_inputs)
     return {"majority": simplest, name: probabilities}
 
 

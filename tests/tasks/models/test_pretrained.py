@@ -48,6 +48,13 @@ def test_what_is_not_there_is_said_with_the_ways_there_are(text: str, said: str)
     assert "token" not in str(raised.value)
 
 
+def test_what_is_wrong_with_a_vocabulary_names_its_own_setting() -> None:
+    with pytest.raises(ConfigError, match=r"^preparation\.vocabulary is \./pieces") as raised:
+        pretrained.place_of("./pieces", pretrained.VOCABULARY)
+    assert "model.pretrained" not in str(raised.value)
+    assert str(Path.cwd() / "pieces") in str(raised.value)
+
+
 def test_a_package_is_not_imported() -> None:
     import sys
 
