@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 POSTPONED_SECONDS = 0.02
+# packages that hold a lock while they work: of the log, and of MLflow's database
+LOCKING = ("logging", "sqlalchemy", "mlflow.store")
 # Ctrl-C, an ordinary kill, and a terminal that was closed
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def orderly_interrupts() -> Iterator[None]:
-    """While it lasts, Ctrl-C raises KeyboardInterrupt, but never in the middle of a log record.
+    """While it lasts, Ctrl-C raises KeyboardInterrupt, but not in the middle of a record.
 
     Python raises it between any two instructions, also where the logging module has just taken its
-    lock; no other thread could log from then on, and the process would never end.
+    lock, or a transaction that of MLflow's database; nobody could log from then on, and the process
+    would never end, or wait a minute to say how it ended.
     """
     found = {
         number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGALRM)
@@ -49,16 +52,17 @@ def at_endings(act: Callable[[], None]) -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if _is_logging(frame):
+    if _holds_lock(frame):
         # a timer of the system: one of Python's would need locks itself
         signal.setitimer(signal.ITIMER_REAL, POSTPONED_SECONDS)
         return
     raise KeyboardInterrupt
 
 
-def _is_logging(frame: FrameType | None) -> bool:
+def _holds_lock(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_globals.get("__name__") == "logging":
+        name = f"{frame.f_globals.get('__name__')}."
+        if any(name.startswith(f"{package}.") for package in LOCKING):
             return True
         frame = frame.f_back
     return False
