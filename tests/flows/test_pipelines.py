@@ -26,7 +26,7 @@ WORTH = {
     "sentiment-bert": ("accuracy", 0.82),
     "spam": ("f1", 0.93),
     "entities-bert": ("f1", 0.30),
-    "text-generation": ("perplexity", 200),
+    "text-generation": ("perplexity", 150),
 }
 FOLDERS = {
     "churn": "telco-churn",
