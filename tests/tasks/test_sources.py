@@ -124,7 +124,9 @@ def test_a_parquet_file_is_found_for_a_dataset_of_one_file(tmp_path, find):
     assert find(location=str(tmp_path)).files[0].path.endswith(".parquet")
 
 
-@pytest.mark.parametrize(("name", "content"), [(CSV, b""), (f"{CSV}.gz", gzip.compress(b""))])
+@pytest.mark.parametrize(
+    ("name", "content"), [(CSV, b""), (f"{CSV}.gz", gzip.compress(b"", mtime=0))]
+)
 def test_an_empty_file_is_refused(tmp_path, find, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError, match="is empty"):
