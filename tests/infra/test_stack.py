@@ -217,7 +217,8 @@ def test_a_killed_one_leaves_nothing_for_the_next(stack: Any, stack_at: Callable
 def test_a_kill_while_it_starts_stops_everything(
     stack_at: Callable[..., Any], tmp_path: Path, ending: signal.Signals
 ) -> None:
-    started = stack_at(tmp_path / "home", ready=False)
+    # as a terminal starts it, also where nohup started the tests
+    started = stack_at(tmp_path / "home", "env", "--default-signal=HUP", ready=False)
     until(lambda: len(started.children()) >= 2)
     servers = started.children()
     assert started.stop(ending) == 0
