@@ -84,7 +84,7 @@ def open_pipeline(page: Any, stack: Any, name: str) -> None:
     """From the address that `roundhouse up` prints to the page of a pipeline."""
     page.goto(stack.prefect)
     page.get_by_role("link", name="Deployments", exact=True).click()
-    page.get_by_role("link", name=name, exact=True).click()
+    page.get_by_role("link", name=name, exact=True).first.click()
 
 
 def keep(page: Any, name: str) -> None:
@@ -218,3 +218,25 @@ def test_after_ctrl_c_and_up_again_everything_is_as_it_was(
 
 def test_no_page_calls_anybody_else(requests: set[str]) -> None:
     assert requests - {""} == {"127.0.0.1"}
+
+
+@pytest.mark.slow
+def test_a_comparison_from_the_form_ranks_the_pipelines(
+    page: Any,
+    stack_at: Callable[..., Any],
+    tmp_path: Path,
+    data_dir: str | None,
+    real_data: Callable[[str], Path],
+) -> None:
+    real_data("telco-churn")
+    place = {"ROUNDHOUSE_DATA_DIR": data_dir} if data_dir else {}
+    stack = stack_at(tmp_path / "home", **place)
+    open_pipeline(page, stack, "compare")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Custom run").click()
+    assert page.get_by_label("pipeline", exact=True).input_value() == "churn"
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text("View run").click()
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=RUN_SECONDS * 1000)
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("compare-churn").first.wait_for()
