@@ -20,6 +20,7 @@ RULES = {
     "minimum_rows": "is measured on enough rows",
     "beat_baseline": "beats the simplest baseline",
     "not_worse": "is not worse than the champion before",
+    "better": "is better than the champion before",
 }
 
 

@@ -201,10 +201,24 @@ class GateConfig(StageConfig):
         description="By how much better, as a share of the baseline's figure.",
     )
     compare_with_champion: bool = Field(
-        default=True, description="It must not be worse than today's champion on the same rows."
+        default=True, description="Today's champion, on the same rows, decides by the rule."
     )
-    margin: float = Field(
-        default=0.0, ge=0, description="How much worse than the champion still counts as not worse."
+    rule: Literal["not_worse", "better"] = Field(
+        default="not_worse",
+        description="What must be sure: that it is not worse than the champion by more than the "
+        "margin, or that it is better by more than the margin.",
+    )
+    margin: float | None = Field(
+        default=None,
+        ge=0,
+        description="As a share of the champion's figure. Default: 0.02 for not_worse, 0 for "
+        "better.",
+    )
+    confidence: float = Field(
+        default=0.95,
+        ge=0.5,
+        lt=1,
+        description="How sure: the confidence of the interval of the difference.",
     )
 
 

@@ -7,14 +7,22 @@ from tasks.baselines import simplest_of
 from tasks.config import GateConfig
 from tasks.errors import ConfigError
 from tasks.handoffs import Problem
-from tasks.judgement import Rule, Verdict
+from tasks.judgement import Difference, Rule, Verdict
 from tasks.metrics import HIGHER_IS_BETTER, is_better, known_metrics
+from tasks.significance import rows_to_decide
 
 WHOSE = {
     "majority": "the majority class's",
     "mean": "the mean's",
     "seasonal_naive": "the seasonal naive's",
     "unigram": "the unigram's",
+}
+# the default margins, as shares of the champion's figure
+MARGINS = {"not_worse": 0.02, "better": 0.0}
+# what is told of each rule where it held, where the rows cannot tell, and where it did not hold
+VERBS = {
+    "not_worse": ("is not worse than", "may be worse than", "is worse than"),
+    "better": ("is better than", "is not surely better than", "is not better than"),
 }
 REPLACE = "to replace it anyway: --set gate.compare_with_champion=false"
 
@@ -28,6 +36,7 @@ class Comparison:
         rows: Rows that neither was trained on.
         challenger: Metrics of the model that is judged.
         champion: Metrics of the champion.
+        difference: Of the gate's metric, positive where the model that is judged is better.
         obstacle: Why they could not be compared, as the end of a sentence; empty if they could.
     """
 
@@ -35,6 +44,7 @@ class Comparison:
     rows: int = 0
     challenger: Mapping[str, float] = field(default_factory=dict)
     champion: Mapping[str, float] = field(default_factory=dict)
+    difference: Difference | None = None
     obstacle: str = ""
 
 
@@ -92,7 +102,7 @@ def judge(
     if config.beat_baseline:
         rules.append(_beats(config, value, simplest, baselines[simplest]))
     if comparison is not None and config.compare_with_champion:
-        rules.append(_not_worse(comparison, config))
+        rules.append(_against_champion(comparison, config))
     plain = {name: figures for name, figures in baselines.items() if name != simplest}
     return _verdict(config, value, tuple(rules), comparison, plain)
 
@@ -140,23 +150,63 @@ def _beats(config: GateConfig, value: float, name: str, baseline: Mapping[str, f
     )
 
 
-def _not_worse(comparison: Comparison, config: GateConfig) -> Rule:
-    champion = f"champion v{comparison.version}"
+def _against_champion(comparison: Comparison, config: GateConfig) -> Rule:
+    """The whole interval of the difference must be on the right side of the margin."""
+    champion, name = f"champion v{comparison.version}", config.rule
     value = comparison.challenger.get(config.metric)
     theirs = comparison.champion.get(config.metric)
-    if comparison.obstacle or value is None or theirs is None:
+    difference = comparison.difference
+    if comparison.obstacle or value is None or theirs is None or difference is None:
         cause = comparison.obstacle or f"{config.metric} is undefined on the rows of both"
         reason = f"cannot be compared with {champion}: {cause} ({REPLACE})"
-        return Rule(name="not_worse", passed=False, value=value, bound=None, reason=reason)
+        return Rule(name=name, passed=False, value=value, bound=None, reason=reason)
+    share = MARGINS[name] if config.margin is None else config.margin
+    least = abs(theirs) * share * (1 if name == "better" else -1)
+    passed = difference.low > least if name == "better" else difference.low >= least
+    if passed and name == "better" and not least:
+        # where few rows differ, the interval alone would be too sure
+        passed = difference.chance < 1 - config.confidence
+    is_open = not passed and difference.high >= least
+    needed = rows_to_decide(difference, least) if is_open else None
     higher = HIGHER_IS_BETTER[config.metric]
-    bound = theirs - config.margin if higher else theirs + config.margin
-    passed = not is_better(config.metric, bound, value)
-    margin = f" by more than {config.margin:g}" if config.margin else ""
-    verb = "is not worse than" if passed else "is worse than"
-    reason = f"{verb} {champion}'s {_figure(theirs)}{margin}"
-    if not passed:
-        reason = f"{reason} on the same {comparison.rows:,} rows, where it has {_figure(value)}"
-    return Rule(name="not_worse", passed=passed, value=value, bound=bound, reason=reason)
+    return Rule(
+        name=name,
+        passed=passed,
+        value=value,
+        bound=theirs + least if higher else theirs - least,
+        reason=_in_words(comparison, difference, config, least, passed, is_open, needed),
+        difference=difference,
+        rows_to_decide=needed,
+    )
+
+
+def _in_words(
+    comparison: Comparison,
+    difference: Difference,
+    config: GateConfig,
+    least: float,
+    passed: bool,
+    is_open: bool,
+    needed: int | None,
+) -> str:
+    """The rule as a part of a sentence: what it found, by which figures, and what would decide."""
+    verb = VERBS[config.rule][0 if passed else 1 if is_open else 2]
+    value, theirs = comparison.challenger[config.metric], comparison.champion[config.metric]
+    by = f" by more than {_figure(abs(least))}" if least else ""
+    found = (
+        f"{verb} champion v{comparison.version}'s {_figure(theirs)}{by}: {_figure(value)} on the "
+        f"same {comparison.rows:,} rows, a gain of {_span(difference)}"
+    )
+    if not is_open:
+        return found
+    many = f"some {needed:,} test rows would tell" if needed else "more test rows may tell"
+    return f"{found}; {many}, or a larger gate.margin"
+
+
+def _span(difference: Difference) -> str:
+    low, high = difference.low, difference.high
+    sure = f"{100 * difference.confidence:.4g} % interval {low:+.4f} to {high:+.4f}"
+    return f"{difference.value:+.4f} ({sure})"
 
 
 def _verdict(

@@ -146,14 +146,46 @@ class Proof(Handoff):
     predict_seconds: float
 
 
+class Difference(Handoff):
+    """By how much a model is better than another on the same rows, and how sure that is.
+
+    Args:
+        value: Positive where it is better, whether or not the metric is an error.
+        low: Lower end of the interval.
+        high: Its upper end.
+        confidence: Of the interval, between 0 and 1.
+        chance: Probability of so large a difference, either way, if there were none.
+        rows: Number of rows.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    chance: float
+    rows: int
+
+
 class Rule(Handoff):
-    """One rule of the gate: what was measured, what was asked for, and whether it held."""
+    """One rule of the gate: what was measured, what was asked for, and whether it held.
+
+    Args:
+        name: The rule.
+        passed: Whether it held.
+        value: What was measured.
+        bound: What was asked for.
+        reason: Both in words, as a part of a sentence.
+        difference: Of a comparison, with the other model.
+        rows_to_decide: How many rows would decide where these do not.
+    """
 
     name: str
     passed: bool
     value: float | None
     bound: float | None
     reason: str
+    difference: Difference | None = None
+    rows_to_decide: int | None = None
 
 
 class Verdict(Handoff):

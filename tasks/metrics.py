@@ -1,7 +1,9 @@
 """The figures that judge a model: labels and predictions in, named numbers out."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +80,23 @@ def measure(
     return regression_metrics(truth, predictions)
 
 
+def figure(
+    problem: Literal["classification", "regression"],
+    metric: str,
+    truth: NDArray[Any],
+    predictions: NDArray[np.floating],
+) -> float:
+    """One of the metrics that `measure` gives, without the work for the others.
+
+    Returns:
+        NaN where it is undefined on these rows.
+    """
+    if problem == "regression":
+        return regression_metrics(truth, predictions).get(metric, math.nan)
+    ways = _classification_ways(truth, predictions, bins=10)
+    return float(ways[metric]()) if metric in ways else math.nan
+
+
 def classification_metrics(
     labels: NDArray[Any], probabilities: NDArray[np.floating], bins: int = 10
 ) -> dict[str, float]:
@@ -93,37 +112,57 @@ def classification_metrics(
         probabilities: [rows, classes]; each row is scaled to a sum of 1.
         bins: Bins of the calibration error.
     """
+    ways = _classification_ways(labels, probabilities, bins)
+    return {name: float(way()) for name, way in ways.items()}
+
+
+def _classification_ways(
+    labels: NDArray[Any], probabilities: NDArray[np.floating], bins: int
+) -> dict[str, Callable[[], float]]:
+    """For each metric that is defined on these rows, how it is computed."""
     from sklearn import metrics
 
     probabilities = scaled_to_one(probabilities)
     classes = np.arange(probabilities.shape[1])
     present, is_binary = np.unique(labels), len(classes) == BINARY
     predicted = probabilities.argmax(axis=1)
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=present, average="macro", zero_division=0.0
+    macro = functools.cache(
+        lambda: metrics.precision_recall_fscore_support(
+            labels, predicted, labels=present, average="macro", zero_division=0.0
+        )
     )
-    figures = {
-        "accuracy": metrics.accuracy_score(labels, predicted),
-        "balanced_accuracy": recall,
-        "precision_macro": precision,
-        "recall_macro": recall,
-        "f1_macro": f1,
-        "log_loss": metrics.log_loss(labels, probabilities, labels=classes),
-        "brier": metrics.brier_score_loss(
+    ways: dict[str, Callable[[], float]] = {
+        "accuracy": lambda: metrics.accuracy_score(labels, predicted),
+        "balanced_accuracy": lambda: macro()[1],
+        "precision_macro": lambda: macro()[0],
+        "recall_macro": lambda: macro()[1],
+        "f1_macro": lambda: macro()[2],
+        "log_loss": lambda: metrics.log_loss(labels, probabilities, labels=classes),
+        "brier": lambda: metrics.brier_score_loss(
             _one_hot(labels, classes), probabilities, scale_by_half=is_binary
         ),
-        "calibration_error": expected_calibration_error(labels, probabilities, bins),
+        "calibration_error": lambda: expected_calibration_error(labels, probabilities, bins),
     }
     if is_binary:
-        figures |= _of_the_second(labels, predicted)
+        # 0 where the second class neither occurs nor is predicted
+        second = functools.cache(
+            lambda: metrics.precision_recall_fscore_support(
+                labels, predicted, pos_label=1, average="binary", zero_division=0.0
+            )
+        )
+        ways |= {
+            "precision": lambda: second()[0],
+            "recall": lambda: second()[1],
+            "f1": lambda: second()[2],
+        }
     if len(present) == len(classes):
         truth = _one_hot(labels, classes)
         scored = slice(1, None) if is_binary else slice(None)
-        figures["roc_auc"] = metrics.roc_auc_score(truth[:, scored], probabilities[:, scored])
-        figures["pr_auc"] = metrics.average_precision_score(
+        ways["roc_auc"] = lambda: metrics.roc_auc_score(truth[:, scored], probabilities[:, scored])
+        ways["pr_auc"] = lambda: metrics.average_precision_score(
             truth[:, scored], probabilities[:, scored]
         )
-    return {name: float(value) for name, value in figures.items()}
+    return ways
 
 
 def regression_metrics(targets: NDArray[Any], values: NDArray[np.floating]) -> dict[str, float]:
@@ -193,16 +232,6 @@ def scaled_to_one(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     alike = np.full_like(exact, 1 / exact.shape[1])
     scaled: NDArray[np.float64] = np.divide(exact, total, out=alike, where=total > 0)
     return scaled
-
-
-def _of_the_second(labels: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
-    """How well the second of two classes is found; 0 where it neither occurs nor is predicted."""
-    from sklearn import metrics
-
-    figures = metrics.precision_recall_fscore_support(
-        labels, predicted, pos_label=1, average="binary", zero_division=0.0
-    )
-    return dict(zip(("precision", "recall", "f1"), figures[:3], strict=True))
 
 
 def _one_hot(labels: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:

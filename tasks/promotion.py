@@ -24,6 +24,7 @@ from tasks.registry import (
     Registry,
 )
 from tasks.sequence_metrics import comparable_rows
+from tasks.significance import paired_difference
 from tasks.snapshots import read_snapshot
 from tasks.stages import stage
 from tasks.storage import Storage
@@ -86,7 +87,7 @@ def compare(
     champion: int,
     prepared: PreparedData,
     evaluation: Evaluation,
-    minimum_rows: int = 1,
+    config: GateConfig,
 ) -> gate.Comparison:
     """Measures the model and today's champion on the test rows that neither was trained on.
 
@@ -96,7 +97,7 @@ def compare(
         champion: Its version.
         prepared: Gives the test rows.
         evaluation: Gives the model's predictions for them.
-        minimum_rows: Fewest rows on which they are compared.
+        config: Gives the metric, how sure its difference is to be, and the fewest rows.
     """
     storage = Storage(context.storage_uri)
     classes = prepared.classes
@@ -110,10 +111,10 @@ def compare(
         unseen = rows_unseen(storage, prepared, rows, json.loads(written))
         if not unseen.any():
             return gate.Comparison(champion, obstacle="it was trained on all of these test rows")
-        if unseen.sum() < minimum_rows:
+        if unseen.sum() < config.minimum_rows:
             obstacle = (
                 f"it was not trained on {unseen.sum():,} of these {len(rows):,} test rows, fewer "
-                f"than the {minimum_rows:,} expected (gate.minimum_rows)"
+                f"than the {config.minimum_rows:,} expected (gate.minimum_rows)"
             )
             return gate.Comparison(champion, obstacle=obstacle)
         found = prover.predict_registered(
@@ -123,7 +124,7 @@ def compare(
         logger.warning("Champion v%d cannot be compared with: %s", champion, error)
         return gate.Comparison(champion, obstacle=str(error).rstrip("."))
     theirs = aligned(found.values, found.columns, classes)
-    return _measured(champion, prepared, truth[unseen], ours[unseen], theirs, minimum_rows)
+    return _measured(champion, prepared, truth[unseen], ours[unseen], theirs, config)
 
 
 def _measured(
@@ -132,16 +133,16 @@ def _measured(
     truth: NDArray[Any],
     ours: NDArray[np.float32],
     theirs: NDArray[np.float32],
-    minimum_rows: int,
+    config: GateConfig,
 ) -> gate.Comparison:
     """The figures of both on the same rows."""
     problem, classes = prepared.snapshot.problem, prepared.classes
     if problem == "text_generation":
         same = comparable_rows(ours, theirs)
-        if same.sum() < minimum_rows:
+        if same.sum() < config.minimum_rows:
             obstacle = (
                 f"it cuts texts into other tokens, and only {same.sum():,} of these {len(same):,} "
-                f"test texts are short enough for both; expected {minimum_rows:,} "
+                f"test texts are short enough for both; expected {config.minimum_rows:,} "
                 "(gate.minimum_rows)"
             )
             return gate.Comparison(champion, obstacle=obstacle)
@@ -151,6 +152,15 @@ def _measured(
         rows=len(truth),
         challenger=measure(problem, truth, ours, classes=classes),
         champion=measure(problem, truth, theirs, classes=classes),
+        difference=paired_difference(
+            problem,
+            config.metric,
+            truth,
+            ours,
+            theirs,
+            classes=classes,
+            confidence=config.confidence,
+        ),
     )
 
 
@@ -165,6 +175,7 @@ def _measured(
         "tasks.prover",
         "tasks.registry",
         "tasks.sequence_metrics",
+        "tasks.significance",
         "tasks.snapshots",
         "tasks.splitting",
         "tasks.unseen",
@@ -195,9 +206,7 @@ def promote_model(
             return _unmoved(registry, version)
         comparison = None
         if before is not None and config.compare_with_champion:
-            comparison = compare(
-                context, registry, before, prepared, evaluation, config.minimum_rows
-            )
+            comparison = compare(context, registry, before, prepared, evaluation, config)
         elif before is not None:
             comparison = gate.Comparison(before)
         verdict = gate.judge(

@@ -3,6 +3,7 @@ import pytest
 from tasks.config import GateConfig
 from tasks.errors import ConfigError
 from tasks.gate import Comparison, judge
+from tasks.judgement import Difference
 
 BASELINES = {"majority": {"accuracy": 0.103, "log_loss": 2.3}, "linear": {"accuracy": 0.95}}
 
@@ -14,9 +15,17 @@ def verdict(value=0.978, comparison=None, baselines=BASELINES, rows=270, trial=F
     return judge(problem, figures, baselines, comparison, rules, rows=rows, trial=trial)
 
 
-def against(champion, challenger=0.978, **more):
-    figures = {"accuracy": champion}
-    return Comparison(3, 270, {"accuracy": challenger}, figures, **more)
+def sure(value, width=0.004, chance=0.001, rows=270):
+    """A difference whose interval is of that width on either side."""
+    return Difference(
+        value=value, low=value - width, high=value + width, confidence=0.95, chance=chance,
+        rows=rows,
+    )  # fmt: skip
+
+
+def against(champion, challenger=0.978, width=0.004, chance=0.001, **more):
+    figures, difference = {"accuracy": champion}, sure(challenger - champion, width, chance)
+    return Comparison(3, 270, {"accuracy": challenger}, figures, difference, **more)
 
 
 def test_a_better_model_is_promoted_and_the_sentence_says_why():
@@ -24,17 +33,18 @@ def test_a_better_model_is_promoted_and_the_sentence_says_why():
     assert found.promoted
     assert found.reason == (
         "accuracy 0.9780 keeps the minimum of 0.9000 and beats the majority class's 0.1030 and is "
-        "not worse than champion v3's 0.9750; promoted"
+        "not worse than champion v3's 0.9750 by more than 0.0195: 0.9780 on the same 270 rows, "
+        "a gain of +0.0030 (95 % interval -0.0010 to +0.0070); promoted"
     )
     assert [rule.name for rule in found.rules] == ["minimum", "beat_baseline", "not_worse"]
 
 
 def test_only_what_failed_is_told_of_a_lost_gate():
-    found = verdict(comparison=against(0.99))
+    found = verdict(comparison=against(0.999), margin=0.01)
     assert not found.promoted
     assert found.reason == (
-        "accuracy 0.9780 is worse than champion v3's 0.9900 on the same 270 rows, where it has "
-        "0.9780; not promoted"
+        "accuracy 0.9780 is worse than champion v3's 0.9990 by more than 0.0100: 0.9780 on the "
+        "same 270 rows, a gain of -0.0210 (95 % interval -0.0250 to -0.0170); not promoted"
     )
     assert [rule.passed for rule in found.rules] == [True, False]
 
@@ -45,10 +55,39 @@ def test_equal_is_not_worse_but_does_not_beat():
 
 
 def test_a_margin_forgives_that_much():
-    assert not verdict(comparison=against(0.98)).promoted
+    assert not verdict(comparison=against(0.98), margin=0).promoted
     found = verdict(comparison=against(0.98), margin=0.01)
     assert found.promoted
-    assert found.rules[-1].bound == pytest.approx(0.97)
+    assert found.rules[-1].bound == pytest.approx(0.98 * 0.99)
+
+
+def test_what_the_rows_cannot_tell_is_said_with_how_many_could():
+    found = verdict(comparison=against(0.98, width=0.03), margin=0.01)
+    assert not found.promoted
+    # 0.0098 may be lost and 0.002 is: the interval of 0.03 must shrink to the 0.0078 between them
+    assert found.rules[-1].rows_to_decide == pytest.approx(270 * (0.03 / 0.0078) ** 2, abs=1)
+    assert found.reason == (
+        "accuracy 0.9780 may be worse than champion v3's 0.9800 by more than 0.0098: 0.9780 on the "
+        "same 270 rows, a gain of -0.0020 (95 % interval -0.0320 to +0.0280); some 3,995 test rows "
+        "would tell, or a larger gate.margin; not promoted"
+    )
+
+
+def test_better_must_be_so_for_sure():
+    assert verdict(comparison=against(0.97), rule="better").promoted
+    found = verdict(comparison=against(0.975), rule="better")
+    assert not found.promoted
+    assert "is not surely better than champion v3's 0.9750: 0.9780" in found.reason
+    assert not verdict(comparison=against(0.97), rule="better", margin=0.01).promoted
+    worse = verdict(comparison=against(0.99), rule="better")
+    assert "is not better than champion v3's" in worse.reason
+    assert worse.rules[-1].rows_to_decide is None
+
+
+def test_an_interval_of_a_few_rows_alone_makes_nobody_better():
+    found = verdict(comparison=against(0.97, chance=0.06), rule="better")
+    assert not found.promoted
+    assert "is not surely better" in found.reason
 
 
 def test_the_minimum_of_an_error_is_a_maximum():
@@ -59,8 +98,10 @@ def test_the_minimum_of_an_error_is_a_maximum():
 
 
 def test_an_error_within_the_margin_is_not_worse():
-    comparison = Comparison(3, 9, {"mae": 4.4}, {"mae": 4.0})
-    assert verdict(4.4, comparison, metric="mae", beat_baseline=False, margin=0.5).promoted
+    comparison = Comparison(3, 9, {"mae": 4.4}, {"mae": 4.0}, sure(-0.4))
+    found = verdict(4.4, comparison, metric="mae", beat_baseline=False, margin=0.125)
+    assert found.promoted
+    assert found.rules[-1].bound == pytest.approx(4.5)
     assert not verdict(4.4, comparison, metric="mae", beat_baseline=False).promoted
 
 

@@ -192,12 +192,15 @@ def test_language_models_are_compared_on_texts_that_both_have_read(prepared_text
     ours = np.where(truth >= 0, np.log(0.5), nan)
     # in the champion's tokens the first text is longer than it reads
     theirs = np.log([[0.5, 0.5, nan], [0.5, nan, nan], [0.25, nan, nan]])
-    found = _measured(3, prepared_texts, truth, ours, theirs, minimum_rows=1)
+    gate = GateConfig(metric="perplexity", minimum_rows=1)
+    found = _measured(3, prepared_texts, truth, ours, theirs, gate)
     assert found.rows == 2
     assert found.challenger["perplexity"] == pytest.approx(2)
     # the whole of both texts, by as many tokens as today's
     assert found.champion["perplexity"] == pytest.approx((2 * 4) ** (1 / 3))
-    few = _measured(3, prepared_texts, truth, ours, theirs, minimum_rows=3)
+    few = _measured(
+        3, prepared_texts, truth, ours, theirs, gate.model_copy(update={"minimum_rows": 3})
+    )
     assert "only 2 of these 3 test texts are short enough for both" in few.obstacle
 
 

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+
+from tasks.config import GateConfig
+from tasks.gate import Comparison, judge
+from tasks.metrics import known_metrics, measure
+from tasks.significance import mcnemar, paired_difference, rows_to_decide, scorer
+
+TAGS = ("B-place", "I-place", "B-person", "I-person", "O")
+PAIRS = 200
+
+
+def probabilities(random, rows, classes=2):
+    return random.dirichlet(np.ones(classes), rows).astype(np.float32)
+
+
+def certain(predicted, classes=2):
+    return np.eye(classes, dtype=np.float32)[predicted]
+
+
+def made(problem, random, rows=60, classes=2):
+    """Truth, and predictions of two models."""
+    if problem == "classification":
+        labels = random.integers(0, classes, rows)
+        return labels, *(probabilities(random, rows, classes) for _ in range(2))
+    if problem == "regression":
+        targets = random.normal(size=rows)
+        return targets, *(targets + random.normal(size=(2, rows)).astype(np.float32))
+    there = np.arange(7) < random.integers(1, 8, (rows, 1))
+    if problem == "token_classification":
+        truth = np.where(there, random.integers(0, len(TAGS), (rows, 7)), -1)
+        found = random.dirichlet(np.ones(len(TAGS)), (2, rows, 7)).astype(np.float32)
+        return truth, found[0], found[1][:, :5]
+    truth = np.where(there, random.integers(0, 50, (rows, 7)), -1)
+    found = np.where(there, np.log(random.uniform(0.01, 1, (2, rows, 7))), np.nan)
+    return truth, *found.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("problem", "metric"),
+    [
+        (problem, metric)
+        for problem in (
+            "classification", "regression", "token_classification", "text_generation",
+        )
+        for metric in known_metrics(problem)
+    ],
+)  # fmt: skip
+def test_it_scores_as_the_models_are_measured(problem, metric):
+    truth, ours, theirs = made(problem, np.random.default_rng(3))
+    classes = TAGS if problem == "token_classification" else ()
+    score, rows = scorer(problem, metric, truth, ours, theirs, classes), np.arange(len(truth))
+    for found, chosen in ((ours, rows), (theirs, rows + len(rows))):
+        whole = measure(problem, truth, found, classes=classes)[metric]
+        assert score(chosen) == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "brier", "f1_macro", "balanced_accuracy"])
+def test_it_scores_more_than_two_classes_as_they_are_measured(metric):
+    labels, ours, theirs = made("classification", np.random.default_rng(2), classes=4)
+    score = scorer("classification", metric, labels, ours, theirs, ())
+    assert score(np.arange(60)) == pytest.approx(measure("classification", labels, ours)[metric])
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "roc_auc", "log_loss"])
+def test_a_model_does_not_differ_from_itself(metric):
+    labels, found, _ = made("classification", np.random.default_rng(0))
+    same = paired_difference("classification", metric, labels, found, found)
+    assert (same.value, same.low, same.high, same.chance) == (0, 0, 0, 1)
+
+
+def test_better_is_positive_also_for_errors_and_the_other_way_round_negative():
+    random = np.random.default_rng(0)
+    targets = random.normal(size=100)
+    near, far = targets + 0.1, targets + random.normal(size=100)
+    found = paired_difference("regression", "mae", targets, near, far)
+    assert 0 < found.low < found.value < found.high
+    assert found.chance < 0.01
+    turned = paired_difference("regression", "mae", targets, far, near)
+    assert turned.value == pytest.approx(-found.value)
+    assert turned.high < 0
+
+
+def test_the_same_rows_give_the_same_answer():
+    truth, ours, theirs = made("classification", np.random.default_rng(1))
+    first, second = (
+        paired_difference("classification", "f1", truth, ours, theirs) for _ in range(2)
+    )
+    assert first == second
+
+
+def test_an_interval_covers_the_true_difference_as_often_as_it_says():
+    random, held = np.random.default_rng(0), 0
+    for _ in range(PAIRS):
+        labels = random.integers(0, 2, 150)
+        ours, theirs = (
+            certain(np.where(random.random(150) < right, labels, 1 - labels))
+            for right in (0.85, 0.8)
+        )
+        found = paired_difference("classification", "accuracy", labels, ours, theirs)
+        held += found.low <= 0.05 <= found.high
+    assert held / PAIRS > 0.9
+
+
+def test_mcnemar_is_the_sign_test_on_rows_where_only_one_is_right():
+    labels = np.zeros(30, np.int64)
+    ours, theirs = np.zeros(30, np.int64), np.zeros(30, np.int64)
+    theirs[:9], ours[9] = 1, 1
+    # of 10 coins at most one falls on the rarer side: 2 (1 + 10) / 1024
+    assert mcnemar(labels, certain(ours), certain(theirs)) == pytest.approx(22 / 1024)
+
+
+def test_a_metric_that_is_undefined_has_no_difference():
+    labels = np.ones(40, np.int64)
+    random = np.random.default_rng(0)
+    ours, theirs = probabilities(random, 40), probabilities(random, 40)
+    assert paired_difference("classification", "roc_auc", labels, ours, theirs) is None
+
+
+def test_so_many_rows_as_are_said_to_decide_do():
+    def drawn(rows):
+        random = np.random.default_rng(5)
+        targets = random.normal(size=rows)
+        ours, theirs = (targets + random.normal(0, size, rows) for size in (0.95, 1.0))
+        return paired_difference("regression", "mae", targets, ours, theirs)
+
+    few = drawn(200)
+    assert few.low < 0 < few.high
+    needed = rows_to_decide(few, 0.0)
+    assert 200 < needed < 20_000
+    # where the difference itself was taken for the true one; it is of few rows, so twice as many
+    assert drawn(2 * needed).low > 0
+
+
+def promoted(gain, problem="classification", metric="accuracy", rows=300):
+    """The share of pairs of which the first is promoted, though it is better by `gain` only."""
+    random, count = np.random.default_rng(0), 0
+    config = GateConfig(metric=metric, rule="better", beat_baseline=False)
+    for _ in range(PAIRS):
+        if problem == "regression":
+            truth = random.normal(size=rows)
+            ours, theirs = (truth + random.normal(0, size, rows) for size in (1 - gain, 1))
+        else:
+            truth = random.integers(0, 2, rows)
+            ours, theirs = (
+                certain(np.where(random.random(rows) < right, truth, 1 - truth))
+                for right in (0.9 + gain, 0.9)
+            )
+        figures = [measure(problem, truth, found) for found in (ours, theirs)]
+        difference = paired_difference(problem, metric, truth, ours, theirs)
+        comparison = Comparison(1, rows, *figures, difference)
+        count += judge(
+            problem, figures[0], {"majority": figures[1], "mean": figures[1]}, comparison, config,
+            rows=rows,
+        ).promoted  # fmt: skip
+    return count / PAIRS
+
+
+@pytest.mark.parametrize(
+    ("problem", "metric"), [("classification", "accuracy"), ("regression", "mae")]
+)
+def test_of_equal_models_no_more_are_promoted_than_configured(problem, metric, record_property):
+    share = promoted(0.0, problem, metric)
+    record_property("promoted_by_chance", share)
+    assert share <= 0.05
+
+
+def test_a_real_gain_is_mostly_found(record_property):
+    share = promoted(0.06)
+    record_property("found", share)
+    assert share > 0.6
