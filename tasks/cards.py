@@ -94,15 +94,23 @@ def judged_card(card: str, verdict: Verdict) -> str:
     # the list of versions shows the first words, and shows them as they are
     why = verdict.reason.removesuffix(f"; {word.lower()}")
     _, heading, rest = card.partition(TRAINED)
-    lines = [f"{word}: {why}.", "", *map(_rule, verdict.rules), "", heading + rest]
+    lines = [f"{word}: {why}.", "", *map(rule_line, verdict.rules), "", heading + rest]
     return "\n".join(lines).strip()
 
 
-def _rule(rule: Rule) -> str:
+def rule_line(rule: Rule) -> str:
+    """A rule of the gate as a line of a list: whether it held, and its numbers."""
     mark = "✓" if rule.passed else "✗"
     found = f": {_figure(rule.value)}" if rule.value is not None else ""
     bound = f", with {_figure(rule.bound)} to meet" if rule.bound is not None else ""
-    return f"- {mark} {RULES.get(rule.name, rule.name)}{found}{bound}"
+    gain = ""
+    if difference := rule.difference:
+        sure = f"{100 * difference.confidence:.4g} % interval"
+        gain = (
+            f"; a gain of {difference.value:+.4f} ({sure} {difference.low:+.4f} to "
+            f"{difference.high:+.4f}, p {difference.chance:.2g}) on {difference.rows:,} rows"
+        )
+    return f"- {mark} {RULES.get(rule.name, rule.name)}{found}{bound}{gain}"
 
 
 def _commit() -> str:

@@ -198,8 +198,20 @@ def _of_contender(handoff: Contender) -> Evidence:
 
 
 def _of_promotion(handoff: Promotion) -> Evidence:
+    gains = tuple(
+        (f"gate/{name}", value, 0)
+        for rule in handoff.verdict.rules
+        if rule.difference
+        for name, value in (
+            ("gain", rule.difference.value),
+            ("gain_low", rule.difference.low),
+            ("gain_high", rule.difference.high),
+            ("chance", rule.difference.chance),
+        )
+    )
+    theirs = tuple((f"champion/{n}", v, 0) for n, v in handoff.champion_metrics.items())
     return Evidence(
-        metrics=tuple((f"champion/{n}", v, 0) for n, v in handoff.champion_metrics.items()),
+        metrics=(*theirs, *gains),
         tags={
             "roundhouse.verdict": handoff.verdict.reason,
             "roundhouse.promoted": str(handoff.verdict.promoted).lower(),

@@ -178,6 +178,7 @@ TRAINING_MODULES = (
     "tasks.promotion",
     "tasks.registration",
     "tasks.sequence_metrics",
+    "tasks.significance",
     "tasks.selection",
     "tasks.served",
     "tasks.snapshots",

@@ -5,9 +5,18 @@ import json
 from pydantic import Field
 
 from tasks import tracking
+from tasks.cards import rule_line
 from tasks.evidence import training_in_words
 from tasks.handoffs import CheckedData, Handoff, PreparedData, RunContext, Source
-from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel, TrainedModel
+from tasks.judgement import (
+    Evaluation,
+    Package,
+    Promotion,
+    Proof,
+    RegisteredModel,
+    Rule,
+    TrainedModel,
+)
 from tasks.lineage import prefect_address
 from tasks.progress import show_summary
 from tasks.stages import stage
@@ -30,6 +39,7 @@ class Summary(Handoff):
         warnings: One sentence for each thing that was noticed and did not stop the run.
         metrics: Per metric: this model, each baseline, and the champion, by their names.
         verdict: Why the model became the champion or did not.
+        rules: The rules by which that was decided.
         promoted: Whether it did.
         model: Name of the registered model.
         version: Its version.
@@ -46,6 +56,7 @@ class Summary(Handoff):
     warnings: tuple[str, ...] = ()
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
     verdict: str = ""
+    rules: tuple[Rule, ...] = ()
     promoted: bool = False
     model: str = ""
     version: int = 0
@@ -117,6 +128,7 @@ def summarise(
             if name in evaluation.metrics
         },
         verdict=promotion.verdict.reason,
+        rules=promotion.verdict.rules,
         promoted=promotion.verdict.promoted,
         model=registered.name,
         version=registered.version,
@@ -150,6 +162,8 @@ def as_markdown(summary: Summary, trained: TrainedModel) -> str:
         f"# {summary.pipeline}: {summary.model} v{summary.version}",
         "",
         f"**{word}.** {summary.verdict}",
+        "",
+        *map(rule_line, summary.rules),
         "",
         *table,
         "",

@@ -8,14 +8,22 @@ import pytest
 
 from tasks.evidence import dataset_of, evidence_of, outcome_of
 from tasks.handoffs import CheckedData, Handoff, StoredFile
-from tasks.judgement import Contender, Promotion, Proof, Verdict
+from tasks.judgement import Contender, Difference, Promotion, Proof, Rule, Verdict
 
 FILE = StoredFile(uri="content/aa", sha256="a" * 64, size=3)
 PROOF = Proof(
     uri="models:/churn/2", rows=1500, largest_difference=1e-7, tolerance=1e-4, load_seconds=0.5,
     predict_seconds=0.1,
 )  # fmt: skip
-VERDICT = Verdict(promoted=True, rules=(), reason="roc_auc 0.84, not worse than v1's 0.83")
+GAIN = Difference(value=0.01, low=-0.01, high=0.03, confidence=0.95, chance=0.3, rows=60)
+RULES = (
+    Rule(name="minimum", passed=True, value=0.84, bound=0.8, reason="keeps the minimum of 0.8"),
+    Rule(
+        name="not_worse", passed=True, value=0.84, bound=0.81, reason="is not worse",
+        difference=GAIN,
+    ),
+)  # fmt: skip
+VERDICT = Verdict(promoted=True, rules=RULES, reason="roc_auc 0.84, not worse than v1's 0.83")
 PROMOTION = Promotion(
     verdict=VERDICT, version=2, champion_before=1, champion=2, champion_metrics={"roc_auc": 0.83},
     compared_rows=60,
@@ -94,7 +102,10 @@ def test_of_proof_and_promotion_the_differences_and_the_verdict_are_kept() -> No
     assert evidence.tags == {
         "roundhouse.verdict": VERDICT.reason, "roundhouse.promoted": "true",
     }  # fmt: skip
-    assert evidence.metrics == (("champion/roc_auc", 0.83, 0),)
+    assert evidence.metrics == (
+        ("champion/roc_auc", 0.83, 0), ("gate/gain", 0.01, 0), ("gate/gain_low", -0.01, 0),
+        ("gate/gain_high", 0.03, 0), ("gate/chance", 0.3, 0),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("champion", "words"), [(2, "champion"), (1, "not promoted")])

@@ -7,7 +7,7 @@ import pytest
 
 from tasks import tracking
 from tasks.handoffs import CheckedData, RunContext, Source, StoredFile
-from tasks.judgement import Promotion, Proof, Verdict
+from tasks.judgement import Difference, Promotion, Proof, Rule, Verdict
 from tasks.summary import Summary, as_markdown, metric_rows, summarise, summarise_run
 
 FILE = StoredFile(uri="content/aa", sha256="a" * 64, size=3)
@@ -19,9 +19,15 @@ PROMOTION = Promotion(
     verdict=Verdict(promoted=True, rules=(), reason="accuracy 0.9, at least 0.8; promoted"),
     version=1, champion_before=None, champion=1, champion_metrics={}, compared_rows=0,
 )  # fmt: skip
+LOST = Rule(
+    name="not_worse", passed=False, value=0.9, bound=0.97, reason="is worse than v7",
+    difference=Difference(
+        value=-0.09, low=-0.12, high=-0.06, confidence=0.95, chance=0.001, rows=60
+    ),
+)  # fmt: skip
 BEATEN = PROMOTION.model_copy(
     update={
-        "verdict": Verdict(promoted=False, rules=(), reason="worse than v7"),
+        "verdict": Verdict(promoted=False, rules=(LOST,), reason="worse than v7"),
         "champion_before": 7, "champion": 7, "champion_metrics": {"accuracy": 0.99},
     }
 )  # fmt: skip
@@ -85,6 +91,10 @@ def test_the_page_has_the_table_the_verdict_and_the_warnings(
     assert "| metric | this model | majority | linear | champion v7 |\n| --- |" in page
     # what the champion was not measured by is a blank, not a missing cell
     assert all(line.count("|") == 6 for line in page.splitlines() if line.startswith("| "))
+    assert (
+        "- ✗ is not worse than the champion before: 0.9000, with 0.9700 to meet; a gain of -0.0900 "
+        "(95 % interval -0.1200 to -0.0600, p 0.001) on 60 rows\n"
+    ) in page
     assert "- Training: best epoch 2 of 2, " in page
     assert "- Warning: 3 rows are on both sides" in page
 
