@@ -106,7 +106,7 @@ def test_what_is_not_of_this_pipeline_is_refused(
 def test_a_field_that_the_block_sets_is_required_in_its_stage() -> None:
     groups = form_of("digits")["properties"]
     assert groups["training"]["required"] == ["learning_rate"]
-    assert groups["gate"]["required"] == ["minimum"]
+    assert groups["gate"]["required"] == ["minimum", "margin"]
     assert groups["checks"]["required"] == []
     assert form_of("mnist-cnn")["properties"]["model"]["required"][0] == "architecture"
 
