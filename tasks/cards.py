@@ -5,6 +5,7 @@ first heading is replaced by the verdict; so it can be done again, and a crash i
 the first text.
 """
 
+from tasks.gate import gain_in_words
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import FRESH_WEIGHTS, Evaluation, InitialWeights, Rule, Verdict
 from tasks.lineage import git_state, prefect_address
@@ -103,14 +104,11 @@ def rule_line(rule: Rule) -> str:
     mark = "✓" if rule.passed else "✗"
     found = f": {_figure(rule.value)}" if rule.value is not None else ""
     bound = f", with {_figure(rule.bound)} to meet" if rule.bound is not None else ""
-    gain = ""
-    if difference := rule.difference:
-        sure = f"{100 * difference.confidence:.4g} % interval"
-        gain = (
-            f"; a gain of {difference.value:+.4f} ({sure} {difference.low:+.4f} to "
-            f"{difference.high:+.4f}, p {difference.chance:.2g}) on {difference.rows:,} rows"
-        )
-    return f"- {mark} {RULES.get(rule.name, rule.name)}{found}{bound}{gain}"
+    if rule.difference is None:
+        return f"- {mark} {RULES.get(rule.name, rule.name)}{found}{bound}"
+    gain = f"a gain of {gain_in_words(rule.difference)} on {rule.difference.rows:,} rows"
+    limit = f", all of it beyond {_figure(rule.bound)}" if rule.bound is not None else ""
+    return f"- {mark} {RULES.get(rule.name, rule.name)}{found}, {gain}{limit}"
 
 
 def _commit() -> str:

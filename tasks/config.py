@@ -211,14 +211,16 @@ class GateConfig(StageConfig):
     margin: float | None = Field(
         default=None,
         ge=0,
+        lt=1,
         description="As a share of the champion's figure. Default: 0.02 for not_worse, 0 for "
         "better.",
     )
     confidence: float = Field(
         default=0.95,
         ge=0.5,
-        lt=1,
-        description="How sure: the confidence of the interval of the difference.",
+        le=0.99,
+        description="How sure: the confidence of the interval of the difference. Rows count as "
+        "independent of each other.",
     )
 
 

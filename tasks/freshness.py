@@ -177,6 +177,7 @@ TRAINING_MODULES = (
     "tasks.preprocessing",
     "tasks.promotion",
     "tasks.registration",
+    "tasks.rescoring",
     "tasks.sequence_metrics",
     "tasks.significance",
     "tasks.selection",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tasks.baselines import simplest_of
 from tasks.config import GateConfig
@@ -17,13 +18,18 @@ WHOSE = {
     "seasonal_naive": "the seasonal naive's",
     "unigram": "the unigram's",
 }
+Outcome = Literal["held", "open", "lost"]
 # the default margins, as shares of the champion's figure
 MARGINS = {"not_worse": 0.02, "better": 0.0}
 # what is told of each rule where it held, where the rows cannot tell, and where it did not hold
-VERBS = {
-    "not_worse": ("is not worse than", "may be worse than", "is worse than"),
-    "better": ("is better than", "is not surely better than", "is not better than"),
-}
+VERBS: Mapping[str, Mapping[str, str]] = {
+    "not_worse": {
+        "held": "is not worse than", "open": "may be worse than", "lost": "is worse than",
+    },
+    "better": {
+        "held": "is better than", "open": "is not surely better than", "lost": "is not better than",
+    },
+}  # fmt: skip
 REPLACE = "to replace it anyway: --set gate.compare_with_champion=false"
 
 
@@ -157,24 +163,27 @@ def _against_champion(comparison: Comparison, config: GateConfig) -> Rule:
     theirs = comparison.champion.get(config.metric)
     difference = comparison.difference
     if comparison.obstacle or value is None or theirs is None or difference is None:
-        cause = comparison.obstacle or f"{config.metric} is undefined on the rows of both"
+        cause = (
+            comparison.obstacle
+            or f"{config.metric} is undefined on the rows of both, or they are too few"
+        )
         reason = f"cannot be compared with {champion}: {cause} ({REPLACE})"
         return Rule(name=name, passed=False, value=value, bound=None, reason=reason)
     share = MARGINS[name] if config.margin is None else config.margin
     least = abs(theirs) * share * (1 if name == "better" else -1)
     passed = difference.low > least if name == "better" else difference.low >= least
-    if passed and name == "better" and not least:
+    if name == "better" and not least:
         # where few rows differ, the interval alone would be too sure
-        passed = difference.chance < 1 - config.confidence
-    is_open = not passed and difference.high >= least
-    needed = rows_to_decide(difference, least) if is_open else None
+        passed = passed and difference.chance < 1 - config.confidence
+    outcome: Outcome = "held" if passed else "open" if difference.high >= least else "lost"
+    needed = rows_to_decide(difference, least) if outcome == "open" else None
     higher = HIGHER_IS_BETTER[config.metric]
     return Rule(
         name=name,
         passed=passed,
         value=value,
         bound=theirs + least if higher else theirs - least,
-        reason=_in_words(comparison, difference, config, least, passed, is_open, needed),
+        reason=_in_words(comparison, difference, config, abs(least), outcome, needed),
         difference=difference,
         rows_to_decide=needed,
     )
@@ -184,29 +193,34 @@ def _in_words(
     comparison: Comparison,
     difference: Difference,
     config: GateConfig,
-    least: float,
-    passed: bool,
-    is_open: bool,
+    margin: float,
+    outcome: Outcome,
     needed: int | None,
 ) -> str:
     """The rule as a part of a sentence: what it found, by which figures, and what would decide."""
-    verb = VERBS[config.rule][0 if passed else 1 if is_open else 2]
+    verb, by = VERBS[config.rule][outcome], f" by more than {_figure(margin)}" if margin else ""
+    if outcome == "held" and difference.high < 0:
+        verb, by = "is worse than", f" by no more than {_figure(margin)}"
     value, theirs = comparison.challenger[config.metric], comparison.champion[config.metric]
-    by = f" by more than {_figure(abs(least))}" if least else ""
     found = (
         f"{verb} champion v{comparison.version}'s {_figure(theirs)}{by}: {_figure(value)} on the "
-        f"same {comparison.rows:,} rows, a gain of {_span(difference)}"
+        f"same {comparison.rows:,} rows, a gain of {gain_in_words(difference)}"
     )
-    if not is_open:
+    if outcome != "open":
         return found
-    many = f"some {needed:,} test rows would tell" if needed else "more test rows may tell"
-    return f"{found}; {many}, or a larger gate.margin"
+    many = f"some {needed:,} such rows would tell" if needed else "more such rows may tell"
+    # of the other rule a larger margin asks for more
+    return f"{found}; {many}{', or a larger gate.margin' * (config.rule == 'not_worse')}"
 
 
-def _span(difference: Difference) -> str:
-    low, high = difference.low, difference.high
-    sure = f"{100 * difference.confidence:.4g} % interval {low:+.4f} to {high:+.4f}"
-    return f"{difference.value:+.4f} ({sure})"
+def gain_in_words(difference: Difference) -> str:
+    """A difference with its interval, and how likely chance alone makes so large a one."""
+    value, low, high = (
+        f"{number:+.4f}" if abs(number) < 100 else f"{number:+,.1f}"  # noqa: PLR2004  # width only
+        for number in (difference.value, difference.low, difference.high)
+    )
+    sure = f"{100 * difference.confidence:.4g} % interval {low} to {high}"
+    return f"{value} ({sure}, p {difference.chance:.2g})"
 
 
 def _verdict(

@@ -174,6 +174,7 @@ def _measured(
         "tasks.outputs",
         "tasks.prover",
         "tasks.registry",
+        "tasks.rescoring",
         "tasks.sequence_metrics",
         "tasks.significance",
         "tasks.snapshots",

@@ -36,7 +36,7 @@ SPLIT, METRICS, PROOF = "roundhouse.split", "roundhouse.metrics", "roundhouse.pr
 VERDICT, JUDGED_AGAINST = "roundhouse.verdict", "roundhouse.judged_against"
 # one tag for each part of a fingerprint
 PART_DIGEST = "roundhouse.{}_digest"
-# another run's promotion predicts the test rows twice while it holds the lock
+# another run's promotion predicts the test rows twice, and draws from them, while it holds the lock
 LOCK_SECONDS = 900.0
 
 

@@ -9,15 +9,24 @@ from numpy.typing import NDArray
 
 from tasks.handoffs import Problem
 from tasks.judgement import Difference
-from tasks.metrics import BINARY, HIGHER_IS_BETTER, figure, scaled_to_one
-from tasks.outputs import widened
-from tasks.sequence_metrics import entity_counts
+from tasks.metrics import HIGHER_IS_BETTER
+from tasks.rescoring import Index, scorer
 
-# resamples of the rows, fewer of many: the ends of a 95 % interval settle to a few percent of its
-# width (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 14.4)
-RESAMPLES, FEWER_RESAMPLES, MANY_ROWS = 1_000, 300, 20_000
-Index = NDArray[np.int64]
-Score = Callable[[Index], float]
+# enough for the ends of a 99 % interval to be among the drawn, not beyond them
+RESAMPLES = 1_000
+# an interval of so many rows is narrow enough; more would take minutes
+ROWS_AT_MOST = 20_000
+# of indices that are drawn at once, which bounds the memory
+DRAWN_AT_ONCE = 2**21
+# where fewer resamples have all of the classes, too few rows are of one
+DEFINED_AT_LEAST = 0.5
+# shares of rows that a model answers by a label; where few differ, resampling is too sure
+BY_LABEL = frozenset({
+    "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "precision", "recall", "f1",
+})  # fmt: skip
+RULE_OF_THREE = 3
+# nobody waits for more than so many times the rows there are
+TIMES_AT_MOST = 1_000
 
 
 def paired_difference(
@@ -33,10 +42,16 @@ def paired_difference(
     """By how much a model is better than another on the same rows, and how sure that is.
 
     The interval is the percentile bootstrap over rows, in which both models are always given the
-    same rows (Efron and Tibshirani, 1993, chapter 13). That there is no difference is tested for
-    the accuracy of classes by the exact test of McNemar
-    (https://doi.org/10.1007/BF02295996), for all other metrics by swapping the predictions of the
-    two at random, row by row. The same arguments give the same answer.
+    same rows (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Where few
+    rows differ it would be too narrow, so for the accuracy of classes it is at least as wide as
+    that of Agresti and Min (https://doi.org/10.1002/sim.1781), and for other metrics of labels
+    reaches to 3 of the rows on either side (Hanley and Lippman-Hand,
+    https://doi.org/10.1001/jama.1983.03330370053031). That there is no difference is tested for the
+    accuracy by the exact test of McNemar (https://doi.org/10.1007/BF02295996), for all others by
+    swapping the predictions of the two at random, row by row.
+
+    Rows count as independent of each other; of rows that are not, such as hours of one day, the
+    interval is too narrow. The same arguments give the same answer.
 
     Args:
         problem: What is predicted.
@@ -48,194 +63,162 @@ def paired_difference(
         confidence: Of the interval, between 0 and 1.
 
     Returns:
-        Positive where ours is the better model, whether or not the metric is an error; None where
-        the metric is undefined on these rows.
+        Positive where ours is the better model, whether or not the metric is an error. Of more
+        than 20,000 rows the interval is that of as many, evenly spaced, and so wider. None where
+        the metric is undefined on these rows, or there are too few of them, in all or of a class.
     """
-    from scipy import stats
-
     rows = len(truth)
-    score = scorer(problem, metric, truth, ours, theirs, classes)
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-
-    def gain(first: Index, second: Index) -> float:
-        return sign * (score(first) - score(second))
-
+    if rows < 2:  # noqa: PLR2004  # of one row nothing can be drawn
+        return None
     index = np.arange(rows)
-    value = gain(index, index + rows)
+    value = _gain(problem, metric, truth, ours, theirs, classes)(index, index + rows)
     if not math.isfinite(value):
         return None
-    resamples = RESAMPLES if rows <= MANY_ROWS else FEWER_RESAMPLES
-    drawn = stats.bootstrap(
-        (index,), lambda chosen: gain(chosen, chosen + rows), vectorized=False,
-        n_resamples=resamples, method="percentile", rng=np.random.default_rng(0),
-    ).bootstrap_distribution  # fmt: skip
-    # a resample without one of the classes says nothing
-    known = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
-    if problem == "classification" and metric == "accuracy":
-        chance = mcnemar(truth, ours, theirs)
-    else:
-        chance = stats.permutation_test(
-            (index, index + rows), gain, permutation_type="samples", vectorized=False,
-            n_resamples=resamples, rng=np.random.default_rng(0),
-        ).pvalue  # fmt: skip
+    if np.array_equal(ours, theirs, equal_nan=True):
+        # equal to the last bit: one model, made twice
+        return Difference(value=0, low=0, high=0, confidence=confidence, chance=1, rows=rows)
+    step = -(-rows // ROWS_AT_MOST)
+    truth, ours, theirs = truth[::step], ours[::step], theirs[::step]
+    gain = _gain(problem, metric, truth, ours, theirs, classes)
+    ends = _bootstrap(gain, len(truth), confidence)
+    if ends is None:
+        return None
+    low, high = ends
+    by_accuracy = problem == "classification" and metric == "accuracy"
+    if by_accuracy:
+        found = disagreements(truth, ours, theirs)
+        low, high = _outer(ends, agresti_min(*found, len(truth), confidence))
+    elif metric in BY_LABEL or problem == "token_classification":
+        reach = RULE_OF_THREE / len(truth)
+        low, high = _outer(ends, (value - reach, value + reach))
     return Difference(
         value=value,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         confidence=confidence,
-        chance=float(chance),
+        chance=mcnemar(*disagreements(truth, ours, theirs))
+        if by_accuracy
+        else _permutation(gain, len(truth)),
         rows=rows,
     )
 
 
-def mcnemar(
-    labels: NDArray[Any], ours: NDArray[np.floating], theirs: NDArray[np.floating]
-) -> float:
-    """The exact probability that two equal classifiers disagree so one-sidedly, two-sided.
-
-    Args:
-        labels: Class indices [rows].
-        ours: Probabilities of one, [rows, classes].
-        theirs: Of the other.
-    """
-    from scipy import stats
-
-    right, others = (found.argmax(axis=1) == labels for found in (ours, theirs))
-    won, lost = int(np.sum(right & ~others)), int(np.sum(others & ~right))
-    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
-
-
-def rows_to_decide(difference: Difference, bound: float) -> int | None:
-    """How many rows would tell on which side of a bound the true difference is.
-
-    As an interval narrows with the square root of the rows, it is where the nearer end would reach
-    the bound, if the difference stays what it is.
-
-    Args:
-        difference: On the rows there are.
-        bound: Of the difference.
-
-    Returns:
-        None where it lies on the bound itself, so that no number would.
-    """
-    away = difference.value - bound
-    if not away or not math.isfinite(away):
-        return None
-    reach = (difference.value - difference.low) if away > 0 else (
-        difference.high - difference.value
-    )  # fmt: skip
-    return max(difference.rows, math.ceil(difference.rows * (reach / away) ** 2))
-
-
-def scorer(
+def _gain(
     problem: Problem,
     metric: str,
     truth: NDArray[Any],
     ours: NDArray[np.floating],
     theirs: NDArray[np.floating],
     classes: Sequence[str],
-) -> Score:
-    """The metric of any choice of rows: 0 to n - 1 as ours predicts them, n to 2n - 1 as theirs.
+) -> Callable[[Index, Index], float]:
+    """By how much one choice of predictions is better than another."""
+    score = scorer(problem, metric, truth, ours, theirs, classes)
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    return lambda first, second: sign * (score(first) - score(second))
 
-    What is a function of sums over rows is summed up once per row, as it is asked for thousands of
-    times.
+
+def _bootstrap(
+    gain: Callable[[Index, Index], float], rows: int, confidence: float
+) -> tuple[float, float] | None:
+    from scipy import stats
+
+    drawn = stats.bootstrap(
+        (np.arange(rows),), lambda chosen: gain(chosen, chosen + rows), vectorized=False,
+        n_resamples=RESAMPLES, batch=max(1, DRAWN_AT_ONCE // rows), method="percentile",
+        rng=np.random.default_rng(0),
+    ).bootstrap_distribution  # fmt: skip
+    # a resample without one of the classes says nothing
+    known = drawn[np.isfinite(drawn)]
+    if len(known) < DEFINED_AT_LEAST * RESAMPLES:
+        return None
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _permutation(gain: Callable[[Index, Index], float], rows: int) -> float:
+    from scipy import stats
+
+    index = np.arange(rows)
+    found = stats.permutation_test(
+        (index, index + rows), gain, permutation_type="samples", vectorized=False,
+        n_resamples=RESAMPLES, batch=max(1, DRAWN_AT_ONCE // rows), rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return float(found.pvalue)
+
+
+def _outer(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], other[0]), max(one[1], other[1])
+
+
+def disagreements(
+    labels: NDArray[Any], ours: NDArray[np.floating], theirs: NDArray[np.floating]
+) -> tuple[int, int]:
+    """The rows that only the first of two classifiers has right, and those that only the other has.
+
+    Args:
+        labels: Class indices [rows].
+        ours: Probabilities of one, [rows, classes].
+        theirs: Of the other.
     """
-    if ours.ndim > 1:
-        width = max(ours.shape[1], theirs.shape[1])
-        ours, theirs = (
-            found if problem == "classification" else widened(found, width)
-            for found in (ours, theirs)
-        )
-    truth, found = np.concatenate([truth, truth]), np.concatenate([ours, theirs])
-    if problem == "token_classification":
-        counts = entity_counts(truth, found, classes)
-        return lambda index: _of_entities(metric, counts[index].sum(axis=0))
-    if problem == "text_generation":
-        logs = np.asarray(np.nansum(found, axis=1, dtype=np.float64))
-        tokens = np.sum(truth >= 0, axis=1)
-        return lambda index: math.exp(-logs[index].sum() / max(tokens[index].sum(), 1))
-    if problem == "classification":
-        return _of_classes(metric, truth, found)
-    if metric == "r2":
-        return lambda index: figure(problem, metric, truth[index], found[index])
-    off: NDArray[np.float64] = np.abs(found.astype(np.float64) - truth)
-    if metric == "mae":
-        return lambda index: float(off[index].mean())
-    return lambda index: math.sqrt(np.square(off[index]).mean())
+    right, others = (found.argmax(axis=1) == labels for found in (ours, theirs))
+    return int(np.sum(right & ~others)), int(np.sum(others & ~right))
 
 
-def _of_classes(metric: str, labels: NDArray[Any], found: NDArray[np.floating]) -> Score:
-    probabilities = scaled_to_one(found)
-    rows, classes = np.arange(len(labels)), probabilities.shape[1]
-    if metric == "log_loss":
-        tiny = np.finfo(np.float64).eps
-        surprise = -np.log(np.clip(probabilities[rows, labels], tiny, None))
-        return lambda index: float(surprise[index].mean())
-    if metric == "brier":
-        hot = labels[:, None] == np.arange(classes)
-        off = np.square(probabilities - hot).sum(axis=1) / (2 if classes == BINARY else 1)
-        return lambda index: float(off[index].mean())
-    if metric == "roc_auc":
-        return lambda index: _area(labels[index], probabilities[index])
-    if metric in {"pr_auc", "calibration_error"}:
-        return lambda index: figure("classification", metric, labels[index], probabilities[index])
-    cells = labels * classes + probabilities.argmax(axis=1)
-    size = classes * classes
+def mcnemar(won: int, lost: int) -> float:
+    """The exact probability that two equal classifiers disagree so one-sidedly, two-sided."""
+    from scipy import stats
 
-    def of_cells(index: Index) -> float:
-        confusion = np.bincount(cells[index], minlength=size).reshape(classes, classes)
-        return _of_confusion(metric, confusion)
-
-    return of_cells
+    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def _area(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> float:
-    """The area under the ROC curve, by ranks: Hanley and McNeil, 1982.
+def agresti_min(won: int, lost: int, rows: int, confidence: float) -> tuple[float, float]:
+    """The interval of a paired difference of shares: Wald's, with half a row more of each kind.
 
-    It is the probability that a row of a class is given more of it than a row of another
-    (https://doi.org/10.1148/radiology.143.1.7063747); of more than two classes, the mean.
+    Agresti and Min, Simple improved confidence intervals for comparing matched proportions, 2005
+    (https://doi.org/10.1002/sim.1781).
+
+    Args:
+        won: Rows that only the first has right.
+        lost: Rows that only the other has.
+        rows: All rows.
+        confidence: Between 0 and 1.
     """
     from scipy import stats
 
-    classes = probabilities.shape[1]
-    scored = range(1, classes) if classes == BINARY else range(classes)
-    ranks = stats.rankdata(probabilities[:, list(scored)], axis=0)
-    areas = []
-    for place, label in enumerate(scored):
-        is_one = labels == label
-        ones = int(is_one.sum())
-        if not 0 < ones < len(labels):
-            return math.nan
-        above = ranks[is_one, place].sum() - ones * (ones + 1) / 2
-        areas.append(above / (ones * (len(labels) - ones)))
-    return float(np.mean(areas))
+    more, less, count = won + 0.5, lost + 0.5, rows + 2
+    middle = (more - less) / count
+    reach = stats.norm.isf((1 - confidence) / 2) * (
+        math.sqrt(more + less - (more - less) ** 2 / count) / count
+    )
+    return float(middle - reach), float(middle + reach)
 
 
-def _of_confusion(metric: str, confusion: NDArray[np.int64]) -> float:
-    """A metric of the rows' true classes by their predicted ones, [classes, classes]."""
-    right, true, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    if metric == "accuracy":
-        return float(right.sum() / true.sum())
-    name, _, mean = metric.partition("_")
-    # over the classes that occur, or of the second of two
-    of = slice(1, 2) if not mean else true > 0
-    above, below = {
-        "balanced": (right, true),
-        "recall": (right, true),
-        "precision": (right, guessed),
-        "f1": (2 * right, true + guessed),
-    }[name]
-    return float(np.mean(above[of] / np.maximum(below[of], 1)))
+def rows_to_decide(difference: Difference, bound: float) -> int | None:
+    """How many rows would, as likely as not, tell on which side of a bound the true difference is.
 
+    As an interval narrows with the square root of the rows, it is where the nearer end would reach
+    the bound, if the difference stays what it is. Where the interval is on one side already and
+    only chance is too likely, it is where the normal distribution would find it unlikely enough.
 
-def _of_entities(metric: str, counts: NDArray[np.int64]) -> float:
-    right, found, true, words_right, words = (int(count) for count in counts)
-    if metric == "accuracy":
-        return words_right / max(words, 1)
-    above, below = {
-        "precision": (right, found),
-        "recall": (right, true),
-        "f1": (2 * right, found + true),
-    }[metric]
-    return above / max(below, 1)
+    Args:
+        difference: On the rows there are.
+        bound: Of the difference.
+
+    Returns:
+        Two digits of it; None where no number would, or none that can be had.
+    """
+    from scipy import stats
+
+    away = difference.value - bound
+    if not away:
+        return None
+    reach = difference.value - difference.low if away > 0 else difference.high - difference.value
+    times = (reach / away) ** 2
+    if difference.low > bound:
+        needed, found = (1 - difference.confidence) / 2, difference.chance / 2
+        times = (stats.norm.isf(needed) / max(stats.norm.isf(found), 1e-6)) ** 2
+    if times > TIMES_AT_MOST:
+        return None
+    count = max(difference.rows + 1, difference.rows * times)
+    digits = 10 ** max(0, math.floor(math.log10(count)) - 1)
+    return int(math.ceil(count / digits) * digits)

@@ -34,7 +34,7 @@ def test_a_better_model_is_promoted_and_the_sentence_says_why():
     assert found.reason == (
         "accuracy 0.9780 keeps the minimum of 0.9000 and beats the majority class's 0.1030 and is "
         "not worse than champion v3's 0.9750 by more than 0.0195: 0.9780 on the same 270 rows, "
-        "a gain of +0.0030 (95 % interval -0.0010 to +0.0070); promoted"
+        "a gain of +0.0030 (95 % interval -0.0010 to +0.0070, p 0.001); promoted"
     )
     assert [rule.name for rule in found.rules] == ["minimum", "beat_baseline", "not_worse"]
 
@@ -44,7 +44,8 @@ def test_only_what_failed_is_told_of_a_lost_gate():
     assert not found.promoted
     assert found.reason == (
         "accuracy 0.9780 is worse than champion v3's 0.9990 by more than 0.0100: 0.9780 on the "
-        "same 270 rows, a gain of -0.0210 (95 % interval -0.0250 to -0.0170); not promoted"
+        "same 270 rows, a gain of -0.0210 (95 % interval -0.0250 to -0.0170, p 0.001); "
+        "not promoted"
     )
     assert [rule.passed for rule in found.rules] == [True, False]
 
@@ -64,12 +65,13 @@ def test_a_margin_forgives_that_much():
 def test_what_the_rows_cannot_tell_is_said_with_how_many_could():
     found = verdict(comparison=against(0.98, width=0.03), margin=0.01)
     assert not found.promoted
-    # 0.0098 may be lost and 0.002 is: the interval of 0.03 must shrink to the 0.0078 between them
-    assert found.rules[-1].rows_to_decide == pytest.approx(270 * (0.03 / 0.0078) ** 2, abs=1)
+    # 0.0098 may be lost and 0.002 is: the interval of 0.03 must shrink to the 0.0078 between them,
+    # for which it takes 270 (0.03 / 0.0078)^2 = 3,994 rows
+    assert found.rules[-1].rows_to_decide == 4_000
     assert found.reason == (
         "accuracy 0.9780 may be worse than champion v3's 0.9800 by more than 0.0098: 0.9780 on the "
-        "same 270 rows, a gain of -0.0020 (95 % interval -0.0320 to +0.0280); some 3,995 test rows "
-        "would tell, or a larger gate.margin; not promoted"
+        "same 270 rows, a gain of -0.0020 (95 % interval -0.0320 to +0.0280, p 0.001); some 4,000 "
+        "such rows would tell, or a larger gate.margin; not promoted"
     )
 
 
@@ -79,6 +81,7 @@ def test_better_must_be_so_for_sure():
     assert not found.promoted
     assert "is not surely better than champion v3's 0.9750: 0.9780" in found.reason
     assert not verdict(comparison=against(0.97), rule="better", margin=0.01).promoted
+    assert "a larger gate.margin" not in found.reason
     worse = verdict(comparison=against(0.99), rule="better")
     assert "is not better than champion v3's" in worse.reason
     assert worse.rules[-1].rows_to_decide is None
@@ -88,6 +91,13 @@ def test_an_interval_of_a_few_rows_alone_makes_nobody_better():
     found = verdict(comparison=against(0.97, chance=0.06), rule="better")
     assert not found.promoted
     assert "is not surely better" in found.reason
+    assert "p 0.06); some 300 such rows would tell" in found.reason
+
+
+def test_a_loss_that_the_margin_forgives_is_called_a_loss():
+    found = verdict(comparison=against(0.985), margin=0.02)
+    assert found.promoted
+    assert "is worse than champion v3's 0.9850 by no more than 0.0197: 0.9780" in found.reason
 
 
 def test_the_minimum_of_an_error_is_a_maximum():

@@ -4,7 +4,14 @@ import pytest
 from tasks.config import GateConfig
 from tasks.gate import Comparison, judge
 from tasks.metrics import known_metrics, measure
-from tasks.significance import mcnemar, paired_difference, rows_to_decide, scorer
+from tasks.rescoring import scorer
+from tasks.significance import (
+    agresti_min,
+    disagreements,
+    mcnemar,
+    paired_difference,
+    rows_to_decide,
+)
 
 TAGS = ("B-place", "I-place", "B-person", "I-person", "O")
 PAIRS = 200
@@ -55,18 +62,52 @@ def test_it_scores_as_the_models_are_measured(problem, metric):
         assert score(chosen) == pytest.approx(whole, rel=1e-6)
 
 
-@pytest.mark.parametrize("metric", ["roc_auc", "brier", "f1_macro", "balanced_accuracy"])
+@pytest.mark.parametrize("metric", ["roc_auc", "pr_auc", "brier", "f1_macro", "balanced_accuracy"])
 def test_it_scores_more_than_two_classes_as_they_are_measured(metric):
     labels, ours, theirs = made("classification", np.random.default_rng(2), classes=4)
     score = scorer("classification", metric, labels, ours, theirs, ())
     assert score(np.arange(60)) == pytest.approx(measure("classification", labels, ours)[metric])
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "roc_auc", "log_loss"])
+@pytest.mark.parametrize("metric", ["roc_auc", "log_loss", "brier"])
 def test_a_model_does_not_differ_from_itself(metric):
     labels, found, _ = made("classification", np.random.default_rng(0))
     same = paired_difference("classification", metric, labels, found, found)
     assert (same.value, same.low, same.high, same.chance) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(("metric", "reach"), [("accuracy", 0.0316), ("f1", 0.05)])
+def test_the_same_labels_on_a_few_rows_leave_room_for_others(metric, reach):
+    """Of 60 rows without a disagreement: 1.96 / 62, and 3 / 60."""
+    labels, found, _ = made("classification", np.random.default_rng(0))
+    alike = found * np.float32(0.999)
+    same = paired_difference("classification", metric, labels, found, alike)
+    assert (same.value, same.chance) == (0, 1)
+    assert (same.low, same.high) == pytest.approx((-reach, reach), abs=1e-4)
+
+
+def test_the_interval_of_agresti_and_min():
+    """By hand: (7.5 - 3.5) / 102, and 1.96 times the root of 11 - 16 / 102, over 102."""
+    low, high = agresti_min(7, 3, 100, 0.95)
+    assert (low + high) / 2 == pytest.approx(4 / 102)
+    assert (high - low) / 2 == pytest.approx(1.95996 * (11 - 16 / 102) ** 0.5 / 102, rel=1e-5)
+
+
+def test_a_single_row_and_classes_of_single_rows_have_no_difference():
+    random = np.random.default_rng(0)
+    one = made("classification", random, rows=1)
+    assert paired_difference("classification", "accuracy", *one) is None
+    found = [probabilities(random, 30, 30) for _ in range(2)]
+    assert paired_difference("classification", "roc_auc", np.arange(30), *found) is None
+
+
+def test_many_rows_are_thinned_out_for_the_interval_alone():
+    random = np.random.default_rng(0)
+    truth, ours, theirs = made("regression", random, rows=50_000)
+    found = paired_difference("regression", "mae", truth, ours, theirs)
+    figures = [measure("regression", truth, each)["mae"] for each in (ours, theirs)]
+    assert found.value == pytest.approx(figures[1] - figures[0])
+    assert found.rows == 50_000
 
 
 def test_better_is_positive_also_for_errors_and_the_other_way_round_negative():
@@ -107,7 +148,9 @@ def test_mcnemar_is_the_sign_test_on_rows_where_only_one_is_right():
     ours, theirs = np.zeros(30, np.int64), np.zeros(30, np.int64)
     theirs[:9], ours[9] = 1, 1
     # of 10 coins at most one falls on the rarer side: 2 (1 + 10) / 1024
-    assert mcnemar(labels, certain(ours), certain(theirs)) == pytest.approx(22 / 1024)
+    found = disagreements(labels, certain(ours), certain(theirs))
+    assert found == (9, 1)
+    assert mcnemar(*found) == pytest.approx(22 / 1024)
 
 
 def test_a_metric_that_is_undefined_has_no_difference():
@@ -128,14 +171,16 @@ def test_so_many_rows_as_are_said_to_decide_do():
     assert few.low < 0 < few.high
     needed = rows_to_decide(few, 0.0)
     assert 200 < needed < 20_000
-    # where the difference itself was taken for the true one; it is of few rows, so twice as many
+    # as likely as not it is decided there, so twice as many
     assert drawn(2 * needed).low > 0
+    assert rows_to_decide(few, few.value) is None
+    assert rows_to_decide(few, few.value * 1.0001) is None
 
 
-def promoted(gain, problem="classification", metric="accuracy", rows=300):
+def promoted(gain, problem="classification", metric="accuracy", rows=300, **rules):
     """The share of pairs of which the first is promoted, though it is better by `gain` only."""
     random, count = np.random.default_rng(0), 0
-    config = GateConfig(metric=metric, rule="better", beat_baseline=False)
+    config = GateConfig(metric=metric, beat_baseline=False, **{"rule": "better", **rules})
     for _ in range(PAIRS):
         if problem == "regression":
             truth = random.normal(size=rows)
@@ -163,6 +208,12 @@ def test_of_equal_models_no_more_are_promoted_than_configured(problem, metric, r
     share = promoted(0.0, problem, metric)
     record_property("promoted_by_chance", share)
     assert share <= 0.05
+
+
+@pytest.mark.parametrize("rows", [40, 300])
+def test_of_models_that_are_worse_by_the_margin_few_are_promoted_as_not_worse(rows):
+    lost = promoted(-0.027, rows=rows, rule="not_worse", margin=0.03)
+    assert lost <= 0.06
 
 
 def test_a_real_gain_is_mostly_found(record_property):

@@ -92,8 +92,8 @@ def test_the_page_has_the_table_the_verdict_and_the_warnings(
     # what the champion was not measured by is a blank, not a missing cell
     assert all(line.count("|") == 6 for line in page.splitlines() if line.startswith("| "))
     assert (
-        "- ✗ is not worse than the champion before: 0.9000, with 0.9700 to meet; a gain of -0.0900 "
-        "(95 % interval -0.1200 to -0.0600, p 0.001) on 60 rows\n"
+        "- ✗ is not worse than the champion before: 0.9000, a gain of -0.0900 (95 % interval "
+        "-0.1200 to -0.0600, p 0.001) on 60 rows, all of it beyond 0.9700\n"
     ) in page
     assert "- Training: best epoch 2 of 2, " in page
     assert "- Warning: 3 rows are on both sides" in page

@@ -1,0 +1,152 @@
+"""A metric of any choice of rows, asked for thousands of times: what can be prepared, is."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.handoffs import Problem
+from tasks.metrics import BINARY, figure, scaled_to_one
+from tasks.outputs import widened
+from tasks.sequence_metrics import entity_counts
+
+Index = NDArray[np.int64]
+Score = Callable[[Index], float]
+
+
+def scorer(
+    problem: Problem,
+    metric: str,
+    truth: NDArray[Any],
+    ours: NDArray[np.floating],
+    theirs: NDArray[np.floating],
+    classes: Sequence[str],
+) -> Score:
+    """The metric of any choice of rows: 0 to n - 1 as ours predicts them, n to 2n - 1 as theirs.
+
+    What is a function of sums over rows is summed up once per row, as it is asked for thousands of
+    times.
+    """
+    if ours.ndim > 1:
+        width = max(ours.shape[1], theirs.shape[1])
+        ours, theirs = (
+            found if problem == "classification" else widened(found, width)
+            for found in (ours, theirs)
+        )
+    truth, found = np.concatenate([truth, truth]), np.concatenate([ours, theirs])
+    if problem == "token_classification":
+        counts = entity_counts(truth, found, classes)
+        return lambda index: _of_entities(metric, counts[index].sum(axis=0))
+    if problem == "text_generation":
+        logs = np.asarray(np.nansum(found, axis=1, dtype=np.float64))
+        tokens = np.sum(truth >= 0, axis=1)
+        return lambda index: _perplexity(float(logs[index].sum()), int(tokens[index].sum()))
+    if problem == "classification":
+        return _of_classes(metric, truth, found)
+    if metric == "r2":
+        return lambda index: figure(problem, metric, truth[index], found[index])
+    off: NDArray[np.float64] = np.abs(found.astype(np.float64) - truth)
+    if metric == "mae":
+        return lambda index: float(off[index].mean())
+    return lambda index: math.sqrt(np.square(off[index]).mean())
+
+
+def _of_classes(metric: str, labels: NDArray[Any], found: NDArray[np.floating]) -> Score:
+    probabilities = scaled_to_one(found)
+    rows, classes = np.arange(len(labels)), probabilities.shape[1]
+    if metric == "log_loss":
+        tiny = np.finfo(np.float64).eps
+        surprise = -np.log(np.clip(probabilities[rows, labels], tiny, None))
+        return lambda index: float(surprise[index].mean())
+    if metric == "brier":
+        hot = labels[:, None] == np.arange(classes)
+        off = np.square(probabilities - hot).sum(axis=1) / (2 if classes == BINARY else 1)
+        return lambda index: float(off[index].mean())
+    if metric in {"roc_auc", "pr_auc"}:
+        scored = range(1, classes) if classes == BINARY else range(classes)
+        areas = [_Area(labels == label, probabilities[:, label], metric) for label in scored]
+        return lambda index: float(np.mean([area(index) for area in areas]))
+    if metric == "calibration_error":
+        return lambda index: figure("classification", metric, labels[index], probabilities[index])
+    cells = labels * classes + probabilities.argmax(axis=1)
+    size = classes * classes
+
+    def of_cells(index: Index) -> float:
+        confusion = np.bincount(cells[index], minlength=size).reshape(classes, classes)
+        return _of_confusion(metric, confusion)
+
+    return of_cells
+
+
+class _Area:
+    """The area under a curve over all thresholds, the rows sorted once.
+
+    Under the ROC curve it is the share of pairs of a row of the class and another in which the
+    first is given more of it, ties counting half (Hanley and McNeil, 1982,
+    https://doi.org/10.1148/radiology.143.1.7063747); under the curve of precision and recall it is
+    the average precision, as scikit-learn has it.
+
+    Args:
+        is_one: Which rows are of the class, [rows].
+        scores: What a model gives it, [rows].
+        metric: `roc_auc` or `pr_auc`.
+    """
+
+    def __init__(self, is_one: NDArray[np.bool_], scores: NDArray[np.float64], metric: str) -> None:
+        self._order = np.argsort(-scores, kind="stable")
+        self._is_one = is_one[self._order]
+        found = scores[self._order]
+        # rows with one score are above a threshold together
+        self._starts = np.flatnonzero(np.append(True, found[1:] != found[:-1]))
+        self._metric = metric
+
+    def __call__(self, index: Index) -> float:
+        counts = np.bincount(index, minlength=len(self._order))[self._order]
+        ones = np.add.reduceat(counts * self._is_one, self._starts)
+        others = np.add.reduceat(counts, self._starts) - ones
+        above, below = np.cumsum(ones), np.cumsum(others)
+        if not above[-1] or not below[-1]:
+            return math.nan
+        if self._metric == "roc_auc":
+            pairs = np.sum(others * (above - ones / 2))
+            return float(pairs / (float(above[-1]) * float(below[-1])))
+        held = above + below > 0
+        precision = above[held] / (above + below)[held]
+        return float(np.sum(ones[held] * precision) / above[-1])
+
+
+def _perplexity(log_probability: float, tokens: int) -> float:
+    # float64 ends at exp(709)
+    with np.errstate(over="ignore"):
+        return float(np.exp(-log_probability / max(tokens, 1)))
+
+
+def _of_confusion(metric: str, confusion: NDArray[np.int64]) -> float:
+    """A metric of the rows' true classes by their predicted ones, [classes, classes]."""
+    right, true, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    if metric == "accuracy":
+        return float(right.sum() / true.sum())
+    name, _, mean = metric.partition("_")
+    # over the classes that occur, or of the second of two
+    of = slice(1, 2) if not mean else true > 0
+    above, below = {
+        "balanced": (right, true),
+        "recall": (right, true),
+        "precision": (right, guessed),
+        "f1": (2 * right, true + guessed),
+    }[name]
+    return float(np.mean(above[of] / np.maximum(below[of], 1)))
+
+
+def _of_entities(metric: str, counts: NDArray[np.int64]) -> float:
+    right, found, true, words_right, words = (int(count) for count in counts)
+    if metric == "accuracy":
+        return words_right / max(words, 1)
+    above, below = {
+        "precision": (right, found),
+        "recall": (right, true),
+        "f1": (2 * right, found + true),
+    }[metric]
+    return above / max(below, 1)
