@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tasks.handoffs import Problem
 from tasks.metrics import BINARY, figure, scaled_to_one
 from tasks.outputs import widened
-from tasks.sequence_metrics import entity_counts
+from tasks.sequence_metrics import entity_counts, perplexity_of
 
 Index = NDArray[np.int64]
 Score = Callable[[Index], float]
@@ -42,7 +42,7 @@ def scorer(
     if problem == "text_generation":
         logs = np.asarray(np.nansum(found, axis=1, dtype=np.float64))
         tokens = np.sum(truth >= 0, axis=1)
-        return lambda index: _perplexity(float(logs[index].sum()), int(tokens[index].sum()))
+        return lambda index: perplexity_of(float(logs[index].sum()), int(tokens[index].sum()))
     if problem == "classification":
         return _of_classes(metric, truth, found)
     if metric == "r2":
@@ -50,7 +50,8 @@ def scorer(
     off: NDArray[np.float64] = np.abs(found.astype(np.float64) - truth)
     if metric == "mae":
         return lambda index: float(off[index].mean())
-    return lambda index: math.sqrt(np.square(off[index]).mean())
+    squares = np.square(off)
+    return lambda index: math.sqrt(squares[index].mean())
 
 
 def _of_classes(metric: str, labels: NDArray[Any], found: NDArray[np.floating]) -> Score:
@@ -115,12 +116,6 @@ class _Area:
         held = above + below > 0
         precision = above[held] / (above + below)[held]
         return float(np.sum(ones[held] * precision) / above[-1])
-
-
-def _perplexity(log_probability: float, tokens: int) -> float:
-    # float64 ends at exp(709)
-    with np.errstate(over="ignore"):
-        return float(np.exp(-log_probability / max(tokens, 1)))
 
 
 def _of_confusion(metric: str, confusion: NDArray[np.int64]) -> float:

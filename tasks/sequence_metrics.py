@@ -95,9 +95,15 @@ def perplexity(truth: NDArray[Any], log_probabilities: NDArray[np.floating]) -> 
         truth: Next tokens, int [rows, length], -1 where none is.
         log_probabilities: Natural, [rows, any length], NaN where none is next.
     """
-    tokens = max(int(np.sum(truth >= 0)), 1)
     total = float(np.nansum(log_probabilities, dtype=np.float64))
-    return {"perplexity": float(np.exp(-total / tokens))}
+    return {"perplexity": perplexity_of(total, int(np.sum(truth >= 0)))}
+
+
+def perplexity_of(log_probability: float, tokens: int) -> float:
+    """The perplexity of texts by their log-probability in all and how many tokens they have."""
+    # float64 ends at exp(709)
+    with np.errstate(over="ignore"):
+        return float(np.exp(-log_probability / max(tokens, 1)))
 
 
 def generation_metrics(generated: Sequence[str], references: Sequence[str]) -> dict[str, float]:

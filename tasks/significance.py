@@ -71,35 +71,32 @@ def paired_difference(
     if rows < 2:  # noqa: PLR2004  # of one row nothing can be drawn
         return None
     index = np.arange(rows)
-    value = _gain(problem, metric, truth, ours, theirs, classes)(index, index + rows)
+    gain = _gain(problem, metric, truth, ours, theirs, classes)
+    value = gain(index, index + rows)
     if not math.isfinite(value):
         return None
     if np.array_equal(ours, theirs, equal_nan=True):
         # equal to the last bit: one model, made twice
         return Difference(value=0, low=0, high=0, confidence=confidence, chance=1, rows=rows)
     step = -(-rows // ROWS_AT_MOST)
-    truth, ours, theirs = truth[::step], ours[::step], theirs[::step]
-    gain = _gain(problem, metric, truth, ours, theirs, classes)
+    if step > 1:
+        truth, ours, theirs = truth[::step], ours[::step], theirs[::step]
+        gain = _gain(problem, metric, truth, ours, theirs, classes)
     ends = _bootstrap(gain, len(truth), confidence)
     if ends is None:
         return None
-    low, high = ends
-    by_accuracy = problem == "classification" and metric == "accuracy"
-    if by_accuracy:
+    if problem == "classification" and metric == "accuracy":
         found = disagreements(truth, ours, theirs)
-        low, high = _outer(ends, agresti_min(*found, len(truth), confidence))
-    elif metric in BY_LABEL or problem == "token_classification":
+        ends = _outer(ends, agresti_min(*found, len(truth), confidence))
+        chance = mcnemar(*found)
+    else:
+        chance = _permutation(gain, len(truth))
+    if metric in BY_LABEL or problem == "token_classification":
         reach = RULE_OF_THREE / len(truth)
-        low, high = _outer(ends, (value - reach, value + reach))
+        ends = _outer(ends, (value - reach, value + reach))
+    low, high = ends
     return Difference(
-        value=value,
-        low=low,
-        high=high,
-        confidence=confidence,
-        chance=mcnemar(*disagreements(truth, ours, theirs))
-        if by_accuracy
-        else _permutation(gain, len(truth)),
-        rows=rows,
+        value=value, low=low, high=high, confidence=confidence, chance=chance, rows=rows
     )
 
 
