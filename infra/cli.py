@@ -3,12 +3,11 @@
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from infra.shell import console, explained
 
 app = typer.Typer(
     help="Keeps models fresh: checks the data, trains, judges, and registers what has earned it.",
@@ -47,7 +46,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a pipeline: check, train, evaluate, register, and promote what has earned it."""
-    with _explained():
+    with explained():
         from infra.pipelines import configure, get_pipeline, load_pipelines
         from infra.presence import joined
         from tasks.settings import load_settings
@@ -56,7 +55,7 @@ def run(
         config = configure(get_pipeline(load_pipelines(settings.pipelines), name), changes or ())
         from infra.running import run_pipeline
 
-        run_pipeline(config, settings, _console(), force=force)
+        run_pipeline(config, settings, console(), force=force)
 
 
 @app.command()
@@ -72,38 +71,38 @@ def compare(
     ] = None,
 ) -> None:
     """Train pipelines of one dataset on the same rows and rank them; nothing is registered."""
-    with _explained():
+    with explained():
         from infra.comparing import choose_presets, compare_pipelines
         from infra.presence import joined
         from tasks.settings import load_settings
 
         settings = joined(load_settings())
         presets = choose_presets(settings, name, others or (), changes or ())
-        compare_pipelines(presets, settings, _console())
+        compare_pipelines(presets, settings, console())
 
 
 @app.command(name="list")
 def list_pipelines() -> None:
     """List the pipelines: dataset, model and schedule."""
-    with _explained():
+    with explained():
         from infra.pipelines import load_pipelines
         from infra.reports import show_pipelines
         from tasks.settings import load_settings
 
-        show_pipelines(_console(), load_pipelines(load_settings().pipelines))
+        show_pipelines(console(), load_pipelines(load_settings().pipelines))
 
 
 @app.command()
 def status() -> None:
     """Show, per pipeline, the champion, its metric and age, and how the last run ended."""
-    with _explained():
+    with explained():
         from infra.pipelines import load_pipelines
         from infra.presence import joined
         from infra.reports import show_status
         from tasks.settings import load_settings
 
         settings = joined(load_settings())
-        show_status(_console(), load_pipelines(settings.pipelines), settings)
+        show_status(console(), load_pipelines(settings.pipelines), settings)
 
 
 @app.command()
@@ -113,12 +112,12 @@ def up(
     ] = None,
 ) -> None:
     """Serve the stack until Ctrl-C: Prefect, MLflow, a worker, and every pipeline's schedule."""
-    with _explained():
+    with explained():
         from infra.stack import serve
         from tasks.settings import load_settings
 
         settings = load_settings()
-        serve(settings.model_copy(update={"host": host}) if host else settings, _console())
+        serve(settings.model_copy(update={"host": host}) if host else settings, console())
 
 
 @app.command()
@@ -126,12 +125,12 @@ def worker(
     pool: Annotated[str | None, typer.Option("--pool", help="Work pool to take runs from.")] = None,
 ) -> None:
     """Take the runs of a work pool until Ctrl-C, on this machine or another."""
-    with _explained():
+    with explained():
         from infra.pool_worker import serve_pool
         from infra.presence import joined
         from tasks.settings import load_settings
 
-        serve_pool(joined(load_settings()), _console(), pool)
+        serve_pool(joined(load_settings()), console(), pool)
 
 
 @app.command()
@@ -144,23 +143,23 @@ def deploy(
     ] = None,
 ) -> None:
     """Put pipelines, their schedules, limits and automations on the Prefect server; repeatable."""
-    with _explained():
+    with explained():
         from infra.deployment import deploy_pipelines
         from infra.presence import joined
         from tasks.settings import load_settings
 
-        deploy_pipelines(joined(load_settings()), _console(), names=names or (), pool=pool)
+        deploy_pipelines(joined(load_settings()), console(), names=names or (), pool=pool)
 
 
 @app.command()
 def doctor() -> None:
     """Look at the stack as its users and workers will; one line each: ok, or what mends it."""
-    with _explained():
+    with explained():
         from infra.doctor import examine
         from infra.presence import joined
         from tasks.settings import load_settings
 
-        if not examine(joined(load_settings()), _console()):
+        if not examine(joined(load_settings()), console()):
             raise typer.Exit(1)
 
 
@@ -179,58 +178,3 @@ def main() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
-
-
-class _explained:  # reads as a word in a with statement
-    """Turns an error into one sentence on standard error, and an exit code other than 0."""
-
-    def __enter__(self) -> None:
-        from infra import environment
-
-        environment.apply(environment.QUIET)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from tasks.errors import RoundhouseError
-
-        log, cause = "", error
-        if type(error).__name__ == "RunEnded":
-            log, cause = str(error), getattr(error, "__cause__", None)
-        if isinstance(cause, KeyboardInterrupt):
-            _fail(
-                "Interrupted. Run the same command again to go on after the last finished stage.",
-                log,
-                code=130,
-            )
-        if isinstance(cause, RoundhouseError):
-            _fail(str(cause), log, code=1)
-        if isinstance(cause, Exception) and not isinstance(cause, typer.Exit):
-            _fail(
-                f"Unexpected {type(cause).__name__}: {cause}", log or _traceback_file(cause), code=1
-            )
-
-
-def _traceback_file(error: Exception) -> str:
-    """Where the traceback of an error was written that came before there was a log."""
-    import tempfile
-    import traceback
-
-    handle, path = tempfile.mkstemp(prefix="roundhouse-", suffix=".log")
-    with os.fdopen(handle, "w") as file:
-        file.writelines(traceback.format_exception(error))
-    return path
-
-
-def _fail(sentence: str, log: str, *, code: int) -> NoReturn:
-    typer.secho(f"✗ {sentence}", fg="red", err=True)
-    if log:
-        typer.echo(f"  The full log, with the traceback: {log}", err=True)
-    # Prefect's and MLflow's background threads have nothing left to say once a run has failed
-    sys.stdout.flush()
-    raise typer.Exit(code)
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "100"))
-    return Console(width=width, highlight=False)

@@ -5,17 +5,17 @@ first heading is replaced by the verdict; so it can be done again, and a crash i
 the first text.
 """
 
-from tasks.gate import gain_in_words
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import FRESH_WEIGHTS, Evaluation, InitialWeights, Rule, Verdict
 from tasks.lineage import git_state, prefect_address
+from tasks.rules import gain_in_words
 
 TRAINED = "### What it was trained on"
 NOT_JUDGED = "Not judged yet: the run that made it has not come to that, or ended before."
 COMMIT_SHOWN = 12
 # the pages leave no room between columns
 GAP = "&ensp;"
-# in the words of `tasks.gate`
+# in the words of `tasks.rules`
 RULES = {
     "minimum": "keeps the bound",
     "minimum_rows": "is measured on enough rows",

@@ -2,8 +2,9 @@ import pytest
 
 from tasks.config import GateConfig
 from tasks.errors import ConfigError
-from tasks.gate import Comparison, judge
+from tasks.gate import judge
 from tasks.judgement import Difference
+from tasks.rules import Comparison
 
 BASELINES = {"majority": {"accuracy": 0.103, "log_loss": 2.3}, "linear": {"accuracy": 0.95}}
 

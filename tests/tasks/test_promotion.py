@@ -3,10 +3,11 @@ import pytest
 
 from tasks import tracking
 from tasks.cards import NOT_JUDGED
+from tasks.challenge import aligned, rows_unseen
 from tasks.config import GateConfig
 from tasks.errors import ConfigError, ServiceError
 from tasks.judgement import Proof
-from tasks.promotion import aligned, promote_model, rows_unseen
+from tasks.promotion import promote_model
 from tasks.registry import Registry
 from tasks.storage import Storage
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.challenge import _measured, aligned
 from tasks.config import EvaluationConfig, GateConfig, ModelConfig
 from tasks.evaluation import evaluate_model
 from tasks.freshness import Standing
@@ -16,7 +17,7 @@ from tasks.judgement import Hardware, TrainedModel
 from tasks.models import build_model
 from tasks.models.archive import save_network
 from tasks.packaging import package_model
-from tasks.promotion import _measured, aligned, promote_model
+from tasks.promotion import promote_model
 from tasks.registration import register_model
 from tasks.storage import Storage
 from tasks.verification import verify_model

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from tasks.config import GateConfig
-from tasks.gate import Comparison, judge
+from tasks.gate import judge
 from tasks.metrics import known_metrics, measure
 from tasks.rescoring import scorer
+from tasks.rules import Comparison
 from tasks.significance import (
     agresti_min,
     disagreements,

@@ -1,0 +1,172 @@
+"""The rules of the gate: what was measured and what was asked for in, a rule with its words out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tasks.config import GateConfig
+from tasks.judgement import Difference, Rule
+from tasks.metrics import HIGHER_IS_BETTER, is_better
+from tasks.significance import rows_to_decide
+
+WHOSE = {
+    "majority": "the majority class's",
+    "mean": "the mean's",
+    "seasonal_naive": "the seasonal naive's",
+    "unigram": "the unigram's",
+}
+Outcome = Literal["held", "open", "lost"]
+# the default margins, as shares of the champion's figure
+MARGINS = {"not_worse": 0.02, "better": 0.0}
+# what is told of each rule where it held, where the rows cannot tell, and where it did not hold
+VERBS: Mapping[str, Mapping[str, str]] = {
+    "not_worse": {
+        "held": "is not worse than", "open": "may be worse than", "lost": "is worse than",
+    },
+    "better": {
+        "held": "is better than", "open": "is not surely better than", "lost": "is not better than",
+    },
+}  # fmt: skip
+REPLACE = "to replace it anyway: --set gate.compare_with_champion=false"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model and today's champion on the same rows.
+
+    Args:
+        version: The champion's version.
+        rows: Rows that neither was trained on.
+        challenger: Metrics of the model that is judged.
+        champion: Metrics of the champion.
+        difference: Of the gate's metric, positive where the model that is judged is better.
+        obstacle: Why they could not be compared, as the end of a sentence; empty if they could.
+    """
+
+    version: int
+    rows: int = 0
+    challenger: Mapping[str, float] = field(default_factory=dict)
+    champion: Mapping[str, float] = field(default_factory=dict)
+    difference: Difference | None = None
+    obstacle: str = ""
+
+
+def trial_run(rows: int) -> Rule:
+    """A model of a trial run never serves."""
+    reason = (
+        "comes from a trial run: only some of the rows were used (ingestion.rows; run without it)"
+    )
+    return Rule(name="trial", passed=False, value=rows, bound=None, reason=reason)
+
+
+def too_few(rows: int, bound: int) -> Rule:
+    """Fewer test rows than are asked for."""
+    reason = (
+        f"is measured on {rows:,} test rows, fewer than the {bound:,} expected (add rows, raise "
+        f"split.test, or accept them: --set gate.minimum_rows={rows})"
+    )
+    return Rule(name="minimum_rows", passed=False, value=rows, bound=bound, reason=reason)
+
+
+def bound_kept(metric: str, value: float, bound: float) -> Rule:
+    """The metric against the worst value that is accepted."""
+    passed = not is_better(metric, bound, value)
+    word = "minimum" if HIGHER_IS_BETTER[metric] else "maximum"
+    return Rule(
+        name="minimum",
+        passed=passed,
+        value=value,
+        bound=bound,
+        reason=f"{'keeps' if passed else 'misses'} the {word} of {figure(bound)}",
+    )
+
+
+def baseline_beaten(
+    config: GateConfig, value: float, name: str, baseline: Mapping[str, float]
+) -> Rule:
+    """The metric against a baseline's."""
+    theirs, margin = baseline.get(config.metric), config.baseline_margin
+    share = 1 + margin if HIGHER_IS_BETTER[config.metric] else 1 - margin
+    bound = None if theirs is None else theirs * share
+    passed = bound is not None and is_better(config.metric, value, bound)
+    by = f" by {margin:.0%}" if margin else ""
+    return Rule(
+        name="beat_baseline",
+        passed=passed,
+        value=value,
+        bound=bound,
+        reason=f"{'beats' if passed else 'does not beat'} {WHOSE[name]} "
+        f"{'unknown figure' if theirs is None else figure(theirs)}{by}",
+    )
+
+
+def against_champion(comparison: Comparison, config: GateConfig) -> Rule:
+    """The whole interval of the difference must be on the right side of the margin."""
+    champion, name = f"champion v{comparison.version}", config.rule
+    value = comparison.challenger.get(config.metric)
+    theirs = comparison.champion.get(config.metric)
+    difference = comparison.difference
+    if comparison.obstacle or value is None or theirs is None or difference is None:
+        cause = (
+            comparison.obstacle
+            or f"{config.metric} is undefined on the rows of both, or they are too few"
+        )
+        reason = f"cannot be compared with {champion}: {cause} ({REPLACE})"
+        return Rule(name=name, passed=False, value=value, bound=None, reason=reason)
+    share = MARGINS[name] if config.margin is None else config.margin
+    least = abs(theirs) * share * (1 if name == "better" else -1)
+    passed = difference.low > least if name == "better" else difference.low >= least
+    if name == "better" and not least:
+        # where few rows differ, the interval alone would be too sure
+        passed = passed and difference.chance < 1 - config.confidence
+    outcome: Outcome = "held" if passed else "open" if difference.high >= least else "lost"
+    needed = rows_to_decide(difference, least) if outcome == "open" else None
+    higher = HIGHER_IS_BETTER[config.metric]
+    return Rule(
+        name=name,
+        passed=passed,
+        value=value,
+        bound=theirs + least if higher else theirs - least,
+        reason=_in_words(comparison, difference, config, abs(least), outcome, needed),
+        difference=difference,
+        rows_to_decide=needed,
+    )
+
+
+def _in_words(
+    comparison: Comparison,
+    difference: Difference,
+    config: GateConfig,
+    margin: float,
+    outcome: Outcome,
+    needed: int | None,
+) -> str:
+    """The rule as a part of a sentence: what it found, by which figures, and what would decide."""
+    verb, by = VERBS[config.rule][outcome], f" by more than {figure(margin)}" if margin else ""
+    if outcome == "held" and difference.high < 0:
+        verb, by = "is worse than", f" by no more than {figure(margin)}"
+    value, theirs = comparison.challenger[config.metric], comparison.champion[config.metric]
+    found = (
+        f"{verb} champion v{comparison.version}'s {figure(theirs)}{by}: {figure(value)} on the "
+        f"same {comparison.rows:,} rows, a gain of {gain_in_words(difference)}"
+    )
+    if outcome != "open":
+        return found
+    many = f"some {needed:,} such rows would tell" if needed else "more such rows may tell"
+    # of the other rule a larger margin asks for more
+    return f"{found}; {many}{', or a larger gate.margin' * (config.rule == 'not_worse')}"
+
+
+def gain_in_words(difference: Difference) -> str:
+    """A difference with its interval, and how likely chance alone makes so large a one."""
+    value, low, high = (
+        f"{number:+.4f}" if abs(number) < 100 else f"{number:+,.1f}"  # noqa: PLR2004  # width only
+        for number in (difference.value, difference.low, difference.high)
+    )
+    sure = f"{100 * difference.confidence:.4g} % interval {low} to {high}"
+    return f"{value} ({sure}, p {difference.chance:.2g})"
+
+
+def figure(value: float) -> str:
+    """A figure as sentences show it."""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"  # noqa: PLR2004  # width only
