@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from infra import model_commands
 from infra.shell import console, explained
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(model_commands.app)
 
 
 def _version(wanted: bool) -> None:

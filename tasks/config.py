@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from tasks.appraisal_config import ExplanationConfig, ExportConfig, SliceConfig
 from tasks.network_config import ModelConfig, TrainingConfig
 from tasks.remote import holds_secret, shown
 from tasks.stage_config import StageConfig
@@ -17,11 +18,14 @@ from tasks.stage_config import StageConfig
 __all__ = [
     "CheckConfig",
     "EvaluationConfig",
+    "ExplanationConfig",
+    "ExportConfig",
     "GateConfig",
     "IngestionConfig",
     "ModelConfig",
     "PipelineConfig",
     "PreparationConfig",
+    "SliceConfig",
     "SplitConfig",
     "StageConfig",
     "TrainingConfig",
@@ -222,6 +226,40 @@ class GateConfig(StageConfig):
         description="How sure: the confidence of the interval of the difference. Rows count as "
         "independent of each other.",
     )
+    slice_rows: int = Field(
+        default=50, ge=1, description="Fewest test rows of a slice on which a rule judges it."
+    )
+    slice_loss: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="The most that any slice may lose against the champion on the same rows, in "
+        "units of the metric: 0.02 are two points of accuracy.",
+    )
+    slice_minimum: float | None = Field(
+        default=None,
+        description="The worst acceptable value of the metric in any slice (a maximum, for error "
+        "metrics).",
+    )
+    parity_gap: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Largest gap of demographic parity between the groups of a sensitive column.",
+    )
+    odds_gap: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Largest gap of equalised odds between the groups of a sensitive column.",
+    )
+    latency_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most milliseconds that the registered version may need for a single row, "
+        "the 99th percentile in the proof.",
+    )
+    size_mb: float | None = Field(default=None, gt=0, description="Most megabytes of the package.")
 
 
 class PipelineConfig(StageConfig):
@@ -238,4 +276,7 @@ class PipelineConfig(StageConfig):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    slices: SliceConfig = SliceConfig()
     gate: GateConfig = GateConfig()
+    explanation: ExplanationConfig = ExplanationConfig()
+    export: ExportConfig = ExportConfig()

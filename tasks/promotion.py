@@ -3,12 +3,13 @@
 import logging
 
 from tasks import announcements, gate
+from tasks.appraisal import Slices
 from tasks.cards import judged_card
 from tasks.challenge import compare
 from tasks.config import GateConfig
 from tasks.errors import ServiceError
 from tasks.handoffs import PreparedData, RunContext
-from tasks.judgement import Evaluation, Promotion, Proof, RegisteredModel, Verdict
+from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel, Verdict
 from tasks.registry import (
     CHALLENGER,
     CHAMPION,
@@ -50,6 +51,8 @@ def promote_model(
     proof: Proof,
     prepared: PreparedData,
     evaluation: Evaluation,
+    package: Package,
+    slices: Slices,
     config: GateConfig,
 ) -> Promotion:
     """Judges a proved version, and makes it the champion if it has earned it.

@@ -1,23 +1,16 @@
 """From all hand-offs of a run: its lineage, and the summary a person reads in the morning."""
 
-import json
-
 from pydantic import Field
 
 from tasks import tracking
+from tasks.appraisal import Lineage, ModelCard
 from tasks.cards import rule_line
+from tasks.config import PipelineConfig
 from tasks.evidence import training_in_words
-from tasks.handoffs import CheckedData, Handoff, PreparedData, RunContext, Source
-from tasks.judgement import (
-    Evaluation,
-    Package,
-    Promotion,
-    Proof,
-    RegisteredModel,
-    Rule,
-    TrainedModel,
-)
-from tasks.lineage import prefect_address
+from tasks.handoffs import Handoff, RunContext
+from tasks.judgement import Rule, TrainedModel
+from tasks.lineage import describe_surroundings, prefect_address
+from tasks.parameters import shown_configuration
 from tasks.progress import show_summary
 from tasks.stages import stage
 
@@ -65,36 +58,29 @@ class Summary(Handoff):
     page: str = ""
 
 
+def lineage_of(config: PipelineConfig, **handoffs: Handoff) -> Lineage:
+    """All of a run's hand-offs in one.
+
+    Args:
+        config: What was configured; an address in it is kept without what it could hide.
+        **handoffs: The hand-offs, by the names of the fields of `Lineage`.
+    """
+    return Lineage.model_validate(
+        {
+            "configuration": shown_configuration(config),
+            "surroundings": describe_surroundings(),
+            **handoffs,
+        }
+    )
+
+
 @stage(code=(), reuse=False)
-def summarise_run(
-    context: RunContext,
-    source: Source,
-    checked: CheckedData,
-    prepared: PreparedData,
-    trained: TrainedModel,
-    evaluation: Evaluation,
-    package: Package,
-    registered: RegisteredModel,
-    proof: Proof,
-    promotion: Promotion,
-) -> Summary:
+def summarise_run(context: RunContext, lineage: Lineage, card: ModelCard) -> Summary:
     """Logs lineage.json and summary.md, and shows the summary in Prefect with links both ways."""
-    handoffs: dict[str, Handoff] = {
-        "source": source,
-        "checks": checked,
-        "prepared": prepared,
-        "trained": trained,
-        "evaluation": evaluation,
-        "package": package,
-        "registered": registered,
-        "proof": proof,
-        "promotion": promotion,
-    }
-    summary = summarise(context, checked, prepared, evaluation, registered, proof, promotion)
-    markdown = as_markdown(summary, trained)
-    lineage = {name: handoff.model_dump(mode="json") for name, handoff in handoffs.items()}
+    summary = summarise(context, lineage)
+    markdown = as_markdown(summary, lineage.trained)
     tracking.log_files(
-        context, {"lineage.json": json.dumps(lineage, indent=2), "summary.md": markdown}
+        context, {"lineage.json": lineage.model_dump_json(indent=2), "summary.md": markdown}
     )
     link = f"\n- Prefect: [{summary.page}]({summary.page})" if summary.page else ""
     tracking.describe_run(context, markdown + link)
@@ -102,16 +88,10 @@ def summarise_run(
     return summary
 
 
-def summarise(
-    context: RunContext,
-    checked: CheckedData,
-    prepared: PreparedData,
-    evaluation: Evaluation,
-    registered: RegisteredModel,
-    proof: Proof,
-    promotion: Promotion,
-) -> Summary:
+def summarise(context: RunContext, lineage: Lineage) -> Summary:
     """The summary of a run from its hand-offs."""
+    checked, prepared, evaluation = lineage.checks, lineage.prepared, lineage.evaluation
+    registered, proof, promotion = lineage.registered, lineage.proof, lineage.promotion
     compared = {"this model": evaluation.metrics, **evaluation.baselines}
     if promotion.champion_before not in (None, promotion.version):
         compared[f"champion v{promotion.champion_before}"] = promotion.champion_metrics

@@ -40,10 +40,10 @@ def test_every_pipeline_names_a_dataset_and_a_model_that_exist() -> None:
 # what only carries, shows or records has no part in what a stage hands on
 CARRIERS = {
     "tasks.announcements", "tasks.cards", "tasks.turns",
-    "tasks.config", "tasks.network_config", "tasks.stage_config",
+    "tasks.config", "tasks.network_config", "tasks.appraisal_config", "tasks.stage_config",
     "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",
-    "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.lineage", "tasks.monitor",
-    "tasks.parameters", "tasks.planning",
+    "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.appraisal", "tasks.lineage",
+    "tasks.monitor", "tasks.parameters", "tasks.planning",
     "tasks.progress", "tasks.remote", "tasks.scratch", "tasks.services", "tasks.settings",
     "tasks.stages", "tasks.storage", "tasks.summary", "tasks.tracking",
 }  # fmt: skip

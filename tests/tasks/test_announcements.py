@@ -19,6 +19,7 @@ from prefect.settings import (
 
 from tasks import announcements
 from tasks.announcements import announce_failed_checks, label_flow_run
+from tasks.appraisal import Slices
 from tasks.columns import as_labels, as_pixels, typed
 from tasks.config import CheckConfig, GateConfig
 from tasks.datasets import DATASETS
@@ -100,8 +101,9 @@ def test_a_champion_and_a_lost_gate_are_told_once_they_are_true(
 
     def promote(of: Any, **gate: Any) -> Any:
         return lambda: promote_model.fn(
-            context, of.registered, PROOF, of.prepared, of.evaluation, GateConfig(**gate)
-        )
+            context, of.registered, PROOF, of.prepared, of.evaluation, of.package, Slices(),
+            GateConfig(**gate),
+        )  # fmt: skip
 
     (champion,), _ = told(promote(made))
     assert champion["event"] == "roundhouse.champion.promoted"

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tasks import tracking
+from tasks.appraisal import Slices
 from tasks.cards import NOT_JUDGED
 from tasks.challenge import aligned, rows_unseen
 from tasks.config import GateConfig
@@ -25,8 +26,9 @@ PROOF = Proof(
 def promote(context):
     def run(made, **config):
         return promote_model.fn(
-            context, made.registered, PROOF, made.prepared, made.evaluation, GateConfig(**config)
-        )
+            context, made.registered, PROOF, made.prepared, made.evaluation, made.package,
+            Slices(), GateConfig(**config),
+        )  # fmt: skip
 
     return run
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.appraisal import Slices
 from tasks.challenge import _measured, aligned
 from tasks.config import EvaluationConfig, GateConfig, ModelConfig
 from tasks.evaluation import evaluate_model
@@ -98,7 +99,9 @@ def finish(context):
         proof = verify_model.fn(context, registered, prepared, evaluation)
         metric = "perplexity" if architecture == "gpt2" else "f1"
         gate = GateConfig(metric=metric, minimum_rows=minimum_rows)
-        promotion = promote_model.fn(context, registered, proof, prepared, evaluation, gate)
+        promotion = promote_model.fn(
+            context, registered, proof, prepared, evaluation, package, Slices(), gate
+        )
         return SimpleNamespace(
             evaluation=evaluation, package=package, proof=proof, promotion=promotion
         )

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -6,9 +5,11 @@ from typing import Any
 import pytest
 
 from tasks import tracking
+from tasks.appraisal import Explanation, Exports, Lineage, ModelCard, Slices
+from tasks.config import IngestionConfig, PipelineConfig
 from tasks.handoffs import CheckedData, RunContext, Source, StoredFile
-from tasks.judgement import Difference, Promotion, Proof, Rule, Verdict
-from tasks.summary import Summary, as_markdown, metric_rows, summarise, summarise_run
+from tasks.judgement import FRESH_WEIGHTS, Difference, Promotion, Proof, Rule, Verdict
+from tasks.summary import Summary, as_markdown, lineage_of, metric_rows, summarise, summarise_run
 
 FILE = StoredFile(uri="content/aa", sha256="a" * 64, size=3)
 PROOF = Proof(
@@ -49,9 +50,21 @@ def made(release: Any, prepare_table: Any, train_quickly: Any) -> SimpleNamespac
 
 
 @pytest.fixture
-def summary_of(context: RunContext, made: SimpleNamespace) -> Any:
+def lineage(made: SimpleNamespace) -> Lineage:
+    config = PipelineConfig(pipeline="trial", ingestion=IngestionConfig(dataset="trial"))
+    return lineage_of(
+        config,
+        source=made.source, checks=made.checked, prepared=made.prepared, initial=FRESH_WEIGHTS,
+        trained=made.trained, evaluation=made.evaluation, slices=Slices(), package=made.package,
+        registered=made.registered, proof=PROOF, promotion=PROMOTION, explanation=Explanation(),
+        exports=Exports(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def summary_of(context: RunContext, lineage: Lineage) -> Any:
     return lambda promotion=PROMOTION: summarise(
-        context, made.checked, made.prepared, made.evaluation, made.registered, PROOF, promotion
+        context, lineage.model_copy(update={"promotion": promotion})
     )
 
 
@@ -104,21 +117,11 @@ def test_a_page_without_figures_is_a_page(made: SimpleNamespace) -> None:
     assert "**Promoted.** v" in page
 
 
-def test_the_run_keeps_its_lineage_and_its_summary(
-    context: RunContext, made: SimpleNamespace
-) -> None:
-    summarise_run.fn(
-        context, made.source, made.checked, made.prepared, made.trained, made.evaluation,
-        made.package, made.registered, PROOF, PROMOTION,
-    )  # fmt: skip
+def test_the_run_keeps_its_lineage_and_its_summary(context: RunContext, lineage: Lineage) -> None:
+    summarise_run.fn(context, lineage, ModelCard(html=FILE, markdown=FILE))
     client = tracking.client(context.mlflow_uri)
-    lineage = json.loads(
-        Path(client.download_artifacts(context.run_id, "lineage.json")).read_text()
-    )
-    assert list(lineage) == [
-        "source", "checks", "prepared", "trained", "evaluation", "package", "registered", "proof",
-        "promotion",
-    ]  # fmt: skip
-    assert lineage["prepared"]["snapshot"]["rows"] == 400
+    written = Path(client.download_artifacts(context.run_id, "lineage.json")).read_text()
+    assert Lineage.model_validate_json(written) == lineage
+    assert lineage.prepared.snapshot.rows == 400
     note = client.get_run(context.run_id).data.tags["mlflow.note.content"]
     assert note == Path(client.download_artifacts(context.run_id, "summary.md")).read_text()

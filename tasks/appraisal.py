@@ -1,0 +1,210 @@
+"""The hand-offs that tell of a model what its figures do not, and all of a run's as its lineage."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.handoffs import CheckedData, Handoff, PreparedData, Source, StoredFile
+from tasks.judgement import (
+    Evaluation,
+    InitialWeights,
+    Package,
+    Promotion,
+    Proof,
+    RegisteredModel,
+    TrainedModel,
+)
+
+
+class Slice(Handoff):
+    """The test rows with one value of a column, or with values in one range of it.
+
+    Args:
+        column: The column.
+        value: The value, or the range in words.
+        rows: Number of test rows.
+        metrics: The model's metrics on these rows; one that is undefined there is missing.
+        low: Lower end of the interval of the gate's metric; None where it is undefined.
+        high: Its upper end.
+    """
+
+    column: str
+    value: str
+    rows: int
+    metrics: dict[str, float]
+    low: float | None = None
+    high: float | None = None
+
+
+class FairnessGap(Handoff):
+    """How differently the groups of a sensitive column are treated; 0 where they are alike.
+
+    Args:
+        column: The column.
+        demographic_parity: Largest difference of the shares that are given a class.
+        equalised_odds: Largest difference of the rates of true and of false positives.
+    """
+
+    column: str
+    demographic_parity: float
+    equalised_odds: float
+
+
+class Slices(Handoff):
+    """The test rows in slices.
+
+    Args:
+        metric: The gate's metric, of which the slices have an interval.
+        confidence: Of the intervals.
+        table: The slices, column by column.
+        gaps: Of each sensitive column.
+        membership: `.npy`, int32 [test rows, columns]: which of its column's slices a row is in,
+            counted from 0; -1 for none.
+        columns: The columns of `membership`, in order.
+        pictures: Per file name, a PNG.
+        report: The table as JSON.
+    """
+
+    metric: str = ""
+    confidence: float = 0.95
+    table: tuple[Slice, ...] = ()
+    gaps: tuple[FairnessGap, ...] = ()
+    membership: StoredFile | None = None
+    columns: tuple[str, ...] = ()
+    pictures: dict[str, StoredFile] = Field(default_factory=dict)
+    report: StoredFile | None = None
+
+
+class Importance(Handoff):
+    """What a model loses when a column is shuffled among the rows.
+
+    Args:
+        column: The column.
+        mean: Loss of the metric, the mean over the repeats; positive where the column helps.
+        deviation: Standard deviation over the repeats.
+    """
+
+    column: str
+    mean: float
+    deviation: float
+
+
+class ExplainedRow(Handoff):
+    """One test row, and what decided its prediction.
+
+    Args:
+        row: Its number in the snapshot.
+        chosen: Why it is here.
+        truth: Its label; hidden where the label is personal.
+        prediction: What the model says.
+        confidence: Probability of the predicted class, or None.
+        attributions: Per part of the row (a column, a token with its place), what it adds to the
+            prediction; empty for images, whose attributions are a picture.
+        picture: Name of its picture among `Explanation.pictures`.
+    """
+
+    row: int
+    chosen: Literal["mistake", "random", "asked for"]
+    truth: str
+    prediction: str
+    confidence: float | None = None
+    attributions: tuple[tuple[str, float], ...] = ()
+    picture: str = ""
+
+
+class Explanation(Handoff):
+    """What a model looks at.
+
+    Args:
+        metric: The metric in which importances are measured.
+        importances: The columns, the most important first; for tables.
+        rows: Explained rows.
+        pictures: Per file name, a PNG.
+        report: All of it as JSON.
+        seconds: Time it took.
+    """
+
+    metric: str = ""
+    importances: tuple[Importance, ...] = ()
+    rows: tuple[ExplainedRow, ...] = ()
+    pictures: dict[str, StoredFile] = Field(default_factory=dict)
+    report: StoredFile | None = None
+    seconds: float = 0.0
+
+
+class ExportedModel(Handoff):
+    """A trained network in another form, against the original on the test rows.
+
+    Args:
+        form: `keras`, `litert`, `onnx` or `saved_model`, with what was done to it before, such as
+            `litert int8`.
+        file: The form; a folder as a zip. None where it was refused or could not be made.
+        size: Bytes.
+        metrics: On the test rows, by the file's own runtime.
+        latency_median_ms: Milliseconds for a single prepared row, the median.
+        latency_p99_ms: The same, the 99th percentile.
+        largest_difference: Of its predictions from the original's.
+        kept: Whether it loses no more than is allowed.
+        reason: Why it was kept, refused, or could not be made, as a sentence.
+    """
+
+    form: str
+    file: StoredFile | None = None
+    size: int = 0
+    metrics: dict[str, float] = Field(default_factory=dict)
+    latency_median_ms: float | None = None
+    latency_p99_ms: float | None = None
+    largest_difference: float | None = None
+    kept: bool = False
+    reason: str = ""
+
+
+class Exports(Handoff):
+    """A trained network in other forms; the original, as trained, comes first.
+
+    Args:
+        metric: The metric that must not be lost.
+        forms: The original, then what was made of it; empty where nothing was asked for.
+        report: The table as JSON.
+    """
+
+    metric: str = ""
+    forms: tuple[ExportedModel, ...] = ()
+    report: StoredFile | None = None
+
+
+class ModelCard(Handoff):
+    """The model card of a version.
+
+    Args:
+        html: As one page with its pictures inside.
+        markdown: As Markdown, without pictures.
+    """
+
+    html: StoredFile
+    markdown: StoredFile
+
+
+class Lineage(Handoff):
+    """All hand-offs of a run, in the order of its stages: how a version came to be.
+
+    Args:
+        configuration: Everything that was configured, as JSON of `tasks.config.PipelineConfig`.
+        surroundings: Commit, lock and user, as `tasks.lineage` describes them.
+    """
+
+    configuration: dict[str, object]
+    surroundings: dict[str, str]
+    source: Source
+    checks: CheckedData
+    prepared: PreparedData
+    initial: InitialWeights
+    trained: TrainedModel
+    evaluation: Evaluation
+    slices: Slices
+    package: Package
+    registered: RegisteredModel
+    proof: Proof
+    promotion: Promotion
+    explanation: Explanation
+    exports: Exports
