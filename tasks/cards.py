@@ -8,7 +8,7 @@ the first text.
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import FRESH_WEIGHTS, Evaluation, InitialWeights, Rule, Verdict
 from tasks.lineage import git_state, prefect_address
-from tasks.rules import gain_in_words
+from tasks.rules import gain_in_words, rows_in_words
 
 TRAINED = "### What it was trained on"
 NOT_JUDGED = "Not judged yet: the run that made it has not come to that, or ended before."
@@ -106,7 +106,7 @@ def rule_line(rule: Rule) -> str:
     bound = f", with {_figure(rule.bound)} to meet" if rule.bound is not None else ""
     if rule.difference is None:
         return f"- {mark} {RULES.get(rule.name, rule.name)}{found}{bound}"
-    gain = f"a gain of {gain_in_words(rule.difference)} on {rule.difference.rows:,} rows"
+    gain = f"a gain of {gain_in_words(rule.difference)} on {rows_in_words(rule.difference)}"
     limit = f", all of it beyond {_figure(rule.bound)}" if rule.bound is not None else ""
     return f"- {mark} {RULES.get(rule.name, rule.name)}{found}, {gain}{limit}"
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import prover
+from tasks.clusters import cluster_rows
 from tasks.config import GateConfig
 from tasks.errors import ConfigError, DataError, ProofFailed
 from tasks.handoffs import PreparedData, RunContext
@@ -115,7 +116,8 @@ def compare(
         logger.warning("Champion v%d cannot be compared with: %s", champion, error)
         return Comparison(champion, obstacle=str(error).rstrip("."))
     theirs = aligned(found.values, found.columns, classes)
-    return _measured(champion, prepared, truth[unseen], ours[unseen], theirs, config)
+    clusters = cluster_rows(storage, prepared, rows[unseen], config.clusters)
+    return _measured(champion, prepared, truth[unseen], ours[unseen], theirs, clusters, config)
 
 
 def _measured(
@@ -124,6 +126,7 @@ def _measured(
     truth: NDArray[Any],
     ours: NDArray[np.float32],
     theirs: NDArray[np.float32],
+    clusters: NDArray[np.int64] | None,
     config: GateConfig,
 ) -> Comparison:
     """The figures of both on the same rows."""
@@ -138,6 +141,7 @@ def _measured(
             )
             return Comparison(champion, obstacle=obstacle)
         truth, ours, theirs = truth[same], ours[same], theirs[same]
+        clusters = None if clusters is None else clusters[same]
     return Comparison(
         champion,
         rows=len(truth),
@@ -151,5 +155,6 @@ def _measured(
             theirs,
             classes=classes,
             confidence=config.confidence,
+            clusters=clusters,
         ),
     )

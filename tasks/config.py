@@ -223,8 +223,13 @@ class GateConfig(StageConfig):
         default=0.95,
         ge=0.5,
         le=0.99,
-        description="How sure: the confidence of the interval of the difference. Rows count as "
-        "independent of each other.",
+        description="How sure: the confidence of the interval of the difference.",
+    )
+    clusters: str | None = Field(
+        default=None,
+        description="The column whose values, or days, tell which rows depend on each other. "
+        "Default: the column of a split by group or time, else each row stands alone; 'none': "
+        "each row stands alone.",
     )
     slice_rows: int = Field(
         default=50, ge=1, description="Fewest test rows of a slice on which a rule judges it."

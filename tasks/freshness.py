@@ -148,6 +148,7 @@ TRAINING_MODULES = (
     "tasks.baselines",
     "tasks.boosting",
     "tasks.challenge",
+    "tasks.clusters",
     "tasks.columns",
     "tasks.continuation",
     "tasks.datasets.definition",

@@ -156,6 +156,7 @@ class Difference(Handoff):
         confidence: Of the interval, between 0 and 1.
         chance: Probability of so large a difference, either way, if there were none.
         rows: Number of rows.
+        clusters: Number of clusters that the rows are in; None where each stands alone.
     """
 
     value: float
@@ -164,6 +165,7 @@ class Difference(Handoff):
     confidence: float
     chance: float
     rows: int
+    clusters: int | None = None
 
 
 class Rule(Handoff):

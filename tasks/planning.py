@@ -6,7 +6,7 @@ import logging
 from prefect import task
 from prefect.context import FlowRunContext
 
-from tasks import gate, prover, tracking
+from tasks import clusters, gate, prover, tracking
 from tasks.announcements import label_flow_run
 from tasks.baselines import require_baseline
 from tasks.config import PipelineConfig
@@ -60,6 +60,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     prepare_home(settings)
     dataset = get_dataset(config.ingestion.dataset)
     gate.require_known(config.gate.metric, dataset.problem)
+    clusters.require_column(config, dataset.columns)
     require_baseline(config, dataset.problem, dataset.columns)
     require_architecture(config.model.architecture)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
     code=(
         "tasks.baselines",
         "tasks.challenge",
+        "tasks.clusters",
         "tasks.columns",
         "tasks.gate",
         "tasks.identities",

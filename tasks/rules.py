@@ -148,13 +148,19 @@ def _in_words(
     value, theirs = comparison.challenger[config.metric], comparison.champion[config.metric]
     found = (
         f"{verb} champion v{comparison.version}'s {figure(theirs)}{by}: {figure(value)} on the "
-        f"same {comparison.rows:,} rows, a gain of {gain_in_words(difference)}"
+        f"same {rows_in_words(difference)}, a gain of {gain_in_words(difference)}"
     )
     if outcome != "open":
         return found
     many = f"some {needed:,} such rows would tell" if needed else "more such rows may tell"
     # of the other rule a larger margin asks for more
     return f"{found}; {many}{', or a larger gate.margin' * (config.rule == 'not_worse')}"
+
+
+def rows_in_words(difference: Difference) -> str:
+    """How many rows were compared, and in how many clusters they are."""
+    clusters = f" in {difference.clusters:,} clusters" if difference.clusters else ""
+    return f"{difference.rows:,} rows{clusters}"
 
 
 def gain_in_words(difference: Difference) -> str:

@@ -197,13 +197,13 @@ def test_language_models_are_compared_on_texts_that_both_have_read(prepared_text
     # in the champion's tokens the first text is longer than it reads
     theirs = np.log([[0.5, 0.5, nan], [0.5, nan, nan], [0.25, nan, nan]])
     gate = GateConfig(metric="perplexity", minimum_rows=1)
-    found = _measured(3, prepared_texts, truth, ours, theirs, gate)
+    found = _measured(3, prepared_texts, truth, ours, theirs, None, gate)
     assert found.rows == 2
     assert found.challenger["perplexity"] == pytest.approx(2)
     # the whole of both texts, by as many tokens as today's
     assert found.champion["perplexity"] == pytest.approx((2 * 4) ** (1 / 3))
     few = _measured(
-        3, prepared_texts, truth, ours, theirs, gate.model_copy(update={"minimum_rows": 3})
+        3, prepared_texts, truth, ours, theirs, None, gate.model_copy(update={"minimum_rows": 3})
     )
     assert "only 2 of these 3 test texts are short enough for both" in few.obstacle
 

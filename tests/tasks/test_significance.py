@@ -131,6 +131,7 @@ def test_the_same_rows_give_the_same_answer():
     assert first == second
 
 
+@pytest.mark.slow
 def test_an_interval_covers_the_true_difference_as_often_as_it_says():
     random, held = np.random.default_rng(0), 0
     for _ in range(PAIRS):
@@ -203,7 +204,11 @@ def promoted(gain, problem="classification", metric="accuracy", rows=300, **rule
 
 
 @pytest.mark.parametrize(
-    ("problem", "metric"), [("classification", "accuracy"), ("regression", "mae")]
+    ("problem", "metric"),
+    [
+        ("classification", "accuracy"),
+        pytest.param("regression", "mae", marks=pytest.mark.slow),
+    ],
 )
 def test_of_equal_models_no_more_are_promoted_than_configured(problem, metric, record_property):
     share = promoted(0.0, problem, metric)
@@ -211,7 +216,7 @@ def test_of_equal_models_no_more_are_promoted_than_configured(problem, metric, r
     assert share <= 0.05
 
 
-@pytest.mark.parametrize("rows", [40, 300])
+@pytest.mark.parametrize("rows", [40, pytest.param(300, marks=pytest.mark.slow)])
 def test_of_models_that_are_worse_by_the_margin_few_are_promoted_as_not_worse(rows):
     lost = promoted(-0.027, rows=rows, rule="not_worse", margin=0.03)
     assert lost <= 0.06
@@ -221,3 +226,59 @@ def test_a_real_gain_is_mostly_found(record_property):
     share = promoted(0.06)
     record_property("found", share)
     assert share > 0.6
+
+
+def promoted_of_days(hours, *, told):
+    """The share of equal models promoted, where the errors of one day go together."""
+    random, days, count = np.random.default_rng(1), 40, 0
+    clusters = np.repeat(np.arange(days), hours)
+    for _ in range(50):
+        truth = random.normal(size=days * hours)
+        ours, theirs = (
+            truth + np.repeat(random.normal(size=days), hours) + random.normal(0, 0.5, len(truth))
+            for _ in range(2)
+        )
+        found = paired_difference(
+            "regression", "mae", truth, ours, theirs, clusters=clusters if told else None
+        )
+        assert found.clusters == (days if told else None)
+        count += found.low > 0
+    return count / 50
+
+
+def test_rows_of_a_day_are_drawn_together_so_that_equal_models_stay_equal(record_property):
+    alone, together = (promoted_of_days(24, told=told) for told in (False, True))
+    record_property("promoted_by_chance", (alone, together))
+    assert alone > 0.15
+    assert together <= 0.05
+
+
+def test_a_cluster_of_each_row_alone_is_no_cluster():
+    random = np.random.default_rng(0)
+    truth, ours, theirs = made("regression", random, rows=80)
+    apart = paired_difference("regression", "mae", truth, ours, theirs)
+    same = paired_difference(
+        "regression", "mae", truth, ours, theirs, clusters=random.permutation(80)
+    )
+    assert same.clusters == 80
+    assert (same.low, same.high) == pytest.approx((apart.low, apart.high), abs=0.05)
+
+
+def test_one_cluster_decides_nothing():
+    truth, ours, theirs = made("regression", np.random.default_rng(0))
+    one = np.zeros(60, np.int64)
+    assert paired_difference("regression", "mae", truth, ours, theirs, clusters=one) is None
+
+
+def test_few_clusters_are_less_sure_than_many():
+    """Of five clusters the interval is that of Student's t with four degrees of freedom."""
+    random = np.random.default_rng(0)
+    truth = np.zeros(50)
+    ours = np.repeat(random.normal(size=5), 10)
+    found = paired_difference(
+        "regression", "mae", truth, ours, np.zeros(50), clusters=np.repeat(np.arange(5), 10)
+    )
+    gains = -np.abs(ours[::10])
+    # all that five clusters can give: from the worst alone to the best alone
+    assert found.low == pytest.approx(gains.min(), abs=0.05)
+    assert found.high == pytest.approx(gains.max(), abs=0.25)
