@@ -93,14 +93,20 @@ class ExplainedRow(Handoff):
     """One test row, and what decided its prediction.
 
     Args:
-        row: Its number in the snapshot.
+        row: Its number in the snapshot, from 0; -1 for a row that is in none.
         chosen: Why it is here.
-        truth: Its label; hidden where the label is personal.
-        prediction: What the model says.
-        confidence: Probability of the predicted class, or None.
-        attributions: Per part of the row (a column, a token with its place), what it adds to the
-            prediction; empty for images, whose attributions are a picture.
-        picture: Name of its picture among `Explanation.pictures`.
+        truth: What is true of it; hidden where that is personal.
+        prediction: What the model says; hidden where that is a part of a personal text.
+        confidence: Probability of the prediction, or None.
+        explained: Which output is explained, in words.
+        start: That output where the explanation starts: of a black image, of a text without its
+            words, or the mean of other rows.
+        end: That output for the row.
+        attributions: Per part of the row (a column with its value, a token in its place), what it
+            adds to the output; `end - start` in all. Personal columns are one part together, and
+            tokens of personal texts have their places for names. Empty for images, whose
+            attributions are a picture.
+        picture: Name of its picture among `Explanation.pictures`; empty where it has none.
     """
 
     row: int
@@ -108,8 +114,29 @@ class ExplainedRow(Handoff):
     truth: str
     prediction: str
     confidence: float | None = None
+    explained: str = ""
+    start: float = 0.0
+    end: float = 0.0
     attributions: tuple[tuple[str, float], ...] = ()
     picture: str = ""
+
+
+class LayerActivation(Handoff):
+    """What a layer gives for one row, in figures.
+
+    Args:
+        layer: Its name, after that of the network that it is inside of.
+        shape: Of its output for a row.
+        mean: Of all numbers of the output.
+        maximum: The largest.
+        zeros: Share that is exactly 0.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    mean: float
+    maximum: float
+    zeros: float
 
 
 class Explanation(Handoff):
@@ -119,6 +146,8 @@ class Explanation(Handoff):
         metric: The metric in which importances are measured.
         importances: The columns, the most important first; for tables.
         rows: Explained rows.
+        activations: Of each layer, for the first of these rows; empty for what is no network.
+        notes: Sentences on what is not shown, and why.
         pictures: Per file name, a PNG.
         report: All of it as JSON.
         seconds: Time it took.
@@ -127,6 +156,8 @@ class Explanation(Handoff):
     metric: str = ""
     importances: tuple[Importance, ...] = ()
     rows: tuple[ExplainedRow, ...] = ()
+    activations: tuple[LayerActivation, ...] = ()
+    notes: tuple[str, ...] = ()
     pictures: dict[str, StoredFile] = Field(default_factory=dict)
     report: StoredFile | None = None
     seconds: float = 0.0

@@ -38,6 +38,7 @@ def expected_tolerance(trained: TrainedModel) -> float:
 @stage(
     code=(
         "tasks.baselines",
+        "tasks.canvas",
         "tasks.columns",
         "tasks.continuation",
         "tasks.generation",

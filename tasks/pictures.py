@@ -1,24 +1,24 @@
-"""The pictures of an evaluation: arrays in, PNG bytes out; the same arrays give the same bytes.
+"""The pictures of an evaluation: arrays in, PNG bytes out; the same arrays give the same bytes."""
 
-Figures are made without pyplot, so that no state is shared between threads.
-"""
-
-import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.canvas import (
+    BLUE,
+    GREY,
+    INK,
+    LEGEND,
+    ORANGE,
+    as_png,
+    make_canvas,
+    set_labels,
+    shorten,
+)
 from tasks.metrics import BINARY, calibration_bins
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-DOTS_PER_INCH = 100
-INK, GREY, GRID = "#22303c", "#8a97a3", "#e4e8ec"
-BLUE, ORANGE = "#1f6fb2", "#e07b28"
 # each curve its own colour up to this many classes; more become unreadable, and are averaged
 CURVES = 10
 # numbers are written into the cells of a confusion matrix up to this many classes
@@ -43,11 +43,11 @@ def confusion_matrix(
     counts = np.bincount(labels * size + predicted, minlength=size * size).reshape(size, size)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(2.2 + 0.42 * size, 4.2, 12))
-    names = [_short(name) for name in classes]
+    names = [shorten(name) for name in classes]
     longest = max(map(len, names))
     turned = longest * size > 36  # noqa: PLR2004  # characters that fit in a row
     margin = 0.5 + 0.07 * longest
-    figure, (axes,) = _canvas(
+    figure, (axes,) = make_canvas(
         1, (side + margin, side), left=margin, bottom=margin if turned else 0.55
     )
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -59,8 +59,8 @@ def confusion_matrix(
         colour = "white" if shares[row, column] > 0.5 else INK  # noqa: PLR2004  # dark cell
         text = f"{counts[row, column]:,}"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    _label(axes, f"Confusion matrix, {counted}", "Predicted", "True")
-    return _png(figure)
+    set_labels(axes, f"Confusion matrix, {counted}", "Predicted", "True")
+    return as_png(figure)
 
 
 def roc_and_precision_recall(
@@ -77,7 +77,7 @@ def roc_and_precision_recall(
     """
     from sklearn import metrics
 
-    figure, (left, right) = _canvas(2, (10, 4.6))
+    figure, (left, right) = make_canvas(2, (10, 4.6))
     for name, truth, scores, colour in _one_versus_rest(labels, probabilities, classes):
         false_rate, true_rate, _ = metrics.roc_curve(truth, scores)
         precision, recall, _ = metrics.precision_recall_curve(truth, scores)
@@ -88,14 +88,14 @@ def roc_and_precision_recall(
             recall, precision, color=colour, lw=1.6, where="post", label=f"{name}  {average:.3f}"
         )
     left.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-    _label(left, "ROC", "False positive rate", "True positive rate")
-    _label(right, "Precision and recall", "Recall", "Precision")
+    set_labels(left, "ROC", "False positive rate", "True positive rate")
+    set_labels(right, "Precision and recall", "Recall", "Precision")
     if right.lines:
-        left.legend(title="Area under curve", loc="lower right", **_LEGEND)
-        right.legend(title="Average precision", loc="lower left", **_LEGEND)
+        left.legend(title="Area under curve", loc="lower right", **LEGEND)
+        right.legend(title="Average precision", loc="lower left", **LEGEND)
     for axes in (left, right):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    return _png(figure)
+    return as_png(figure)
 
 
 def calibration(labels: NDArray[Any], probabilities: NDArray[Any], bins: int) -> bytes:
@@ -107,16 +107,16 @@ def calibration(labels: NDArray[Any], probabilities: NDArray[Any], bins: int) ->
         bins: Bins of equal width between 0 and 1.
     """
     share, confidence, accuracy = calibration_bins(labels, probabilities, bins)
-    figure, (axes, below) = _canvas(2, (5.4, 5.6), rows=2)
+    figure, (axes, below) = make_canvas(2, (5.4, 5.6), rows=2)
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="perfectly calibrated")
     axes.plot(confidence, accuracy, color=BLUE, lw=1.6, marker="o", ms=5, label="model")
-    axes.legend(loc="upper left", **_LEGEND)
+    axes.legend(loc="upper left", **LEGEND)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    _label(axes, "Calibration, test rows", "", "Share that is right")
+    set_labels(axes, "Calibration, test rows", "", "Share that is right")
     below.bar(confidence, share, width=0.8 / bins, color=BLUE)
     below.set(xlim=(0, 1.02))
-    _label(below, "", "Confidence in the most probable class", "Share of rows")
-    return _png(figure)
+    set_labels(below, "", "Confidence in the most probable class", "Share of rows")
+    return as_png(figure)
 
 
 def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> bytes:
@@ -130,7 +130,7 @@ def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> 
 
     names = [name for name in history if not name.startswith("val_") and f"val_{name}" in history]
     shown = sorted(names or list(history), key=lambda name: name != "loss")[:2]
-    figure, panels = _canvas(len(shown), (4.8 * len(shown), 3.9))
+    figure, panels = make_canvas(len(shown), (4.8 * len(shown), 3.9))
     for axes, name in zip(panels, shown, strict=True):
         for key, colour, label in ((name, BLUE, "training"), (f"val_{name}", ORANGE, "validation")):
             values = history.get(key, ())
@@ -139,9 +139,9 @@ def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> 
             axes.plot(epochs, values, color=colour, lw=1.8, marker=mark, label=label)
         axes.axvline(best_epoch, color=GREY, lw=1, ls="--", label=f"kept: epoch {best_epoch}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _label(axes, name.replace("_", " ").capitalize(), "Epoch", "")
-        axes.legend(**_LEGEND)
-    return _png(figure)
+        set_labels(axes, name.replace("_", " ").capitalize(), "Epoch", "")
+        axes.legend(**LEGEND)
+    return as_png(figure)
 
 
 def mistakes(
@@ -167,7 +167,7 @@ def mistakes(
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:shown]
     across = int(np.clip(np.ceil(np.sqrt(len(worst))), 4, 10))
     down = max(1, -(-len(worst) // across))
-    figure, (axes,) = _canvas(1, (1.35 * across, 1.5 * down + 0.5))
+    figure, (axes,) = make_canvas(1, (1.35 * across, 1.5 * down + 0.5))
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.5 / (1.5 * down + 0.5))
     axes.set_axis_off()
     axes.set(xlim=(0, across), ylim=(down, 0))
@@ -184,7 +184,7 @@ def mistakes(
             extent=(left + 0.08, left + 0.92, top + 0.98, top + 0.22),
             aspect="auto",
         )
-        truth, guess = _short(classes[labels[row]]), _short(classes[predicted[row]])
+        truth, guess = shorten(classes[labels[row]]), shorten(classes[predicted[row]])
         text = f"{truth} → {guess}  {confidence[row]:.0%}"
         axes.text(left + 0.5, top + 0.11, text, ha="center", va="center", fontsize=9, color=INK)
     axes.set(xlim=(0, across), ylim=(down, 0))
@@ -193,7 +193,7 @@ def mistakes(
         f"Most confident mistakes (true → predicted); {counted}" if len(wrong) else "No mistakes"
     )
     figure.suptitle(title, fontsize=10, color=INK)
-    return _png(figure)
+    return as_png(figure)
 
 
 def predicted_against_true(targets: NDArray[Any], values: NDArray[Any]) -> bytes:
@@ -203,17 +203,14 @@ def predicted_against_true(targets: NDArray[Any], values: NDArray[Any]) -> bytes
         targets: [rows].
         values: Predicted, [rows].
     """
-    figure, (axes,) = _canvas(1, (5.2, 5))
+    figure, (axes,) = make_canvas(1, (5.2, 5))
     # more points than this only blacken the picture
     step = max(1, len(targets) // 5000)
     axes.scatter(targets[::step], values[::step], s=10, color=BLUE, alpha=0.4, lw=0)
     ends = [float(np.min([targets, values])), float(np.max([targets, values]))]
     axes.plot(ends, ends, color=GREY, lw=1, ls="--")
-    _label(axes, "Predicted against true, test rows", "True", "Predicted")
-    return _png(figure)
-
-
-_LEGEND: Mapping[str, Any] = {"frameon": False, "fontsize": 8, "title_fontsize": 8}
+    set_labels(axes, "Predicted against true, test rows", "True", "Predicted")
+    return as_png(figure)
 
 
 def _one_versus_rest(
@@ -231,57 +228,6 @@ def _one_versus_rest(
     occurs = truth.any(axis=0) & ~truth.all(axis=0)
     present = [index for index in range(first, len(classes)) if occurs[index]]
     return [
-        (_short(classes[index]), truth[:, index], probabilities[:, index], colour)
+        (shorten(classes[index]), truth[:, index], probabilities[:, index], colour)
         for index, colour in zip(present, colours, strict=False)
     ]
-
-
-def _canvas(
-    panels: int, size: tuple[float, float], rows: int = 1, left: float = 0.6, bottom: float = 0.55
-) -> tuple["Figure", list["Axes"]]:
-    """A figure and its panels; sizes and margins in inches.
-
-    Margins are set here since a layout engine draws every figure twice.
-    """
-    from matplotlib.figure import Figure
-
-    width, height = size
-    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor="white")
-    figure.subplots_adjust(
-        left=left / width,
-        right=1 - 0.2 / width,
-        bottom=bottom / height,
-        top=1 - 0.4 / height,
-        wspace=0.22,
-        hspace=0.25,
-    )
-    # the upper panel of two is the picture, the lower its footnote
-    ratios = [3, 1] if rows > 1 else None
-    axes = figure.subplots(rows, panels // rows, squeeze=False, height_ratios=ratios)
-    return figure, list(axes.ravel())
-
-
-def _label(axes: "Axes", title: str, horizontal: str, vertical: str) -> None:
-    axes.set_title(title, fontsize=11, color=INK, loc="left", weight="bold")
-    axes.set_xlabel(horizontal, fontsize=9, color=INK)
-    axes.set_ylabel(vertical, fontsize=9, color=INK)
-    axes.tick_params(colors=INK, labelsize=8, length=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GREY)
-    axes.set_axisbelow(True)
-    if not axes.images:
-        axes.grid(color=GRID, lw=0.8)
-
-
-def _short(name: str) -> str:
-    longest = 16
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
-def _png(figure: "Figure") -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    stream = io.BytesIO()
-    # without the name of the software the bytes depend on the picture only
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    return stream.getvalue()

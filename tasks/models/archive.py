@@ -60,9 +60,12 @@ def load_network(path: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         (given,), wanted = session.get_inputs(), session.get_outputs()[-1].name
         return lambda inputs: np.asarray(session.run([wanted], {given.name: inputs})[0], np.float32)
-    import keras
+    return function_of(open_network(path))
 
-    network = open_network(path)
+
+def function_of(network: "keras.Model") -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """A network as a function from a batch of inputs to its outputs, without dropout."""
+    import keras
 
     def call(inputs: NDArray[Any]) -> NDArray[np.float32]:
         outputs = keras.ops.convert_to_numpy(network(inputs, training=False))
