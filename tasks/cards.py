@@ -107,6 +107,8 @@ def rule_line(rule: Rule) -> str:
     if rule.difference is None:
         return f"- {mark} {RULES.get(rule.name, rule.name)}{found}{bound}"
     gain = f"a gain of {gain_in_words(rule.difference)} on {rows_in_words(rule.difference)}"
+    if rule.name == "beat_baseline":
+        return f"- {mark} {RULES[rule.name]}{found}, {gain}{bound}"
     limit = f", all of it beyond {_figure(rule.bound)}" if rule.bound is not None else ""
     return f"- {mark} {RULES.get(rule.name, rule.name)}{found}, {gain}{limit}"
 

@@ -12,7 +12,7 @@ from tasks.clusters import cluster_rows
 from tasks.config import GateConfig
 from tasks.errors import ConfigError, DataError, ProofFailed
 from tasks.handoffs import PreparedData, RunContext
-from tasks.judgement import Evaluation
+from tasks.judgement import Difference, Evaluation
 from tasks.metrics import measure
 from tasks.registry import SPLIT, Registry
 from tasks.rules import Comparison
@@ -118,6 +118,36 @@ def compare(
     theirs = aligned(found.values, found.columns, classes)
     clusters = cluster_rows(storage, prepared, rows[unseen], config.clusters)
     return _measured(champion, prepared, truth[unseen], ours[unseen], theirs, clusters, config)
+
+
+def gain_over_baseline(
+    storage: Storage, prepared: PreparedData, evaluation: Evaluation, config: GateConfig
+) -> Difference | None:
+    """By how much the model is better than the simplest baseline on the test rows.
+
+    Args:
+        storage: Where the predictions are.
+        prepared: Gives the test rows.
+        evaluation: Gives the predictions of both.
+        config: Gives the metric, and how sure its difference is to be.
+
+    Returns:
+        None where the baseline's predictions were not kept, or the metric is undefined.
+    """
+    if evaluation.simplest is None:
+        return None
+    return paired_difference(
+        prepared.snapshot.problem,
+        config.metric,
+        storage.array(prepared.test.judged_by),
+        storage.array(evaluation.predictions),
+        storage.array(evaluation.simplest),
+        classes=prepared.classes,
+        confidence=config.confidence,
+        clusters=cluster_rows(
+            storage, prepared, storage.array(prepared.test.rows), config.clusters
+        ),
+    )
 
 
 def _measured(

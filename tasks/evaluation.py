@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.baselines import find_baselines
+from tasks.baselines import find_baselines, simplest_of
 from tasks.config import EvaluationConfig
 from tasks.continuation import Continued, continue_texts
 from tasks.handoffs import PreparedData, RunContext, StoredFile
@@ -61,7 +61,8 @@ def evaluate_model(
     network = storage.path(trained.network)
     tested, bins = open_rows(storage, prepared, prepared.test), config.calibration_bins
     predictions = predict(load_network(network), tested)
-    found = {"": predictions, **find_baselines(config, prepared, storage)}
+    baselines = find_baselines(config, prepared, storage)
+    found = {"": predictions, **baselines}
     figures = {
         name: measure(problem, tested.truth, values, bins, prepared.classes)
         for name, values in found.items()
@@ -80,6 +81,7 @@ def evaluate_model(
         metrics=metrics,
         baselines=figures,
         predictions=_stored_array(storage, predictions),
+        simplest=_stored_array(storage, baselines[simplest_of(figures)]),
         pictures={name: storage.put_bytes(png, ".png") for name, png in drawn.items()},
         tables={
             name: storage.put_bytes(json.dumps(table, indent=2).encode(), ".json")

@@ -199,7 +199,7 @@ def _of_contender(handoff: Contender) -> Evidence:
 
 def _of_promotion(handoff: Promotion) -> Evidence:
     gains = tuple(
-        (f"gate/{name}", value, 0)
+        (f"gate/{'baseline_' if rule.name == 'beat_baseline' else ''}{name}", value, 0)
         for rule in handoff.verdict.rules
         if rule.difference
         for name, value in (

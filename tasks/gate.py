@@ -6,7 +6,7 @@ from tasks.baselines import simplest_of
 from tasks.config import GateConfig
 from tasks.errors import ConfigError
 from tasks.handoffs import Problem
-from tasks.judgement import Rule, Verdict
+from tasks.judgement import Difference, Rule, Verdict
 from tasks.metrics import is_better, known_metrics
 from tasks.rules import (
     Comparison,
@@ -41,6 +41,7 @@ def judge(
     *,
     rows: int,
     trial: bool = False,
+    gain: Difference | None = None,
 ) -> Verdict:
     """Judges a model by all rules that apply; it is promoted if every one of them holds.
 
@@ -52,6 +53,7 @@ def judge(
         config: The rules.
         rows: Number of test rows.
         trial: Only some of the rows were used, so the model is not for service.
+        gain: Over the simplest baseline, with how sure that is; None if only figures are known.
 
     Raises:
         ConfigError: The metric is not one of the problem's.
@@ -71,7 +73,7 @@ def judge(
         rules.append(bound_kept(config.metric, value, config.minimum))
     simplest = simplest_of(baselines)
     if config.beat_baseline:
-        rules.append(baseline_beaten(config, value, simplest, baselines[simplest]))
+        rules.append(baseline_beaten(config, value, simplest, baselines[simplest], gain))
     if comparison is not None and config.compare_with_champion:
         rules.append(against_champion(comparison, config))
     plain = {name: figures for name, figures in baselines.items() if name != simplest}

@@ -80,6 +80,7 @@ class Evaluation(Handoff):
         baselines: Per baseline (`majority`, `linear`, ...), the same metrics.
         predictions: `.npy`, float32, as `tasks.outputs` describes them, in the order of the test
             rows.
+        simplest: The same of the baseline that must be beaten.
         pictures: Per file name, a PNG.
         tables: Per file name, a table as JSON.
         report: All of the figures as JSON.
@@ -94,6 +95,7 @@ class Evaluation(Handoff):
     report: StoredFile
     tables: dict[str, StoredFile] = Field(default_factory=dict)
     tolerance: float = 1e-4
+    simplest: StoredFile | None = None
 
 
 class Package(Handoff):

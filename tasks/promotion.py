@@ -5,7 +5,7 @@ import logging
 from tasks import announcements, gate
 from tasks.appraisal import Slices
 from tasks.cards import judged_card
-from tasks.challenge import compare
+from tasks.challenge import compare, gain_over_baseline
 from tasks.config import GateConfig
 from tasks.errors import ServiceError
 from tasks.handoffs import PreparedData, RunContext
@@ -20,6 +20,7 @@ from tasks.registry import (
 )
 from tasks.rules import Comparison
 from tasks.stages import stage
+from tasks.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ def promote_model(
     registry, version = Registry(context), registered.version
     problem = prepared.snapshot.problem
     gate.require_known(config.metric, problem)
+    storage = Storage(context.storage_uri)
+    gain = gain_over_baseline(storage, prepared, evaluation, config)
     with registry.lock():
         registry.move(CHALLENGER, version)
         before = registry.holder(CHAMPION)
@@ -83,6 +86,7 @@ def promote_model(
             config,
             rows=evaluation.rows,
             trial=prepared.snapshot.trial,
+            gain=gain,
         )
         _move(registry, version, before, verdict)
     logger.info("%s v%d: %s", registry.name, version, verdict.reason)

@@ -82,22 +82,40 @@ def bound_kept(metric: str, value: float, bound: float) -> Rule:
 
 
 def baseline_beaten(
-    config: GateConfig, value: float, name: str, baseline: Mapping[str, float]
+    config: GateConfig,
+    value: float,
+    name: str,
+    baseline: Mapping[str, float],
+    gain: Difference | None,
 ) -> Rule:
-    """The metric against a baseline's."""
+    """The metric is beyond a baseline's by the margin, and better than it not by chance alone."""
     theirs, margin = baseline.get(config.metric), config.baseline_margin
     share = 1 + margin if HIGHER_IS_BETTER[config.metric] else 1 - margin
     bound = None if theirs is None else theirs * share
-    passed = bound is not None and is_better(config.metric, value, bound)
+    beyond = bound is not None and is_better(config.metric, value, bound)
+    # one-sided: nobody asks whether it is worse than no model
+    sure = gain is None or gain.chance / 2 < 1 - config.confidence
     by = f" by {margin:.0%}" if margin else ""
+    verb = "beats" if beyond and sure else "does not surely beat" if beyond else "does not beat"
+    whose = f"{WHOSE[name]} {'unknown figure' if theirs is None else figure(theirs)}{by}"
+    needed = rows_to_decide(gain, 0.0) if gain and beyond and not sure else None
     return Rule(
         name="beat_baseline",
-        passed=passed,
+        passed=beyond and sure,
         value=value,
         bound=bound,
-        reason=f"{'beats' if passed else 'does not beat'} {WHOSE[name]} "
-        f"{'unknown figure' if theirs is None else figure(theirs)}{by}",
+        reason=f"{verb} {whose}{_unsure(gain, needed) if gain and beyond and not sure else ''}",
+        difference=gain,
+        rows_to_decide=needed,
     )
+
+
+def _unsure(gain: Difference, needed: int | None) -> str:
+    return f": a gain of {gain_in_words(gain)} on {rows_in_words(gain)}; {_what_would_tell(needed)}"
+
+
+def _what_would_tell(rows: int | None) -> str:
+    return f"some {rows:,} such rows would tell" if rows else "more such rows may tell"
 
 
 def against_champion(comparison: Comparison, config: GateConfig) -> Rule:
@@ -152,7 +170,7 @@ def _in_words(
     )
     if outcome != "open":
         return found
-    many = f"some {needed:,} such rows would tell" if needed else "more such rows may tell"
+    many = _what_would_tell(needed)
     # of the other rule a larger margin asks for more
     return f"{found}; {many}{', or a larger gate.margin' * (config.rule == 'not_worse')}"
 

@@ -14,7 +14,8 @@ import pytest
 
 STAGES = (
     "ingest data", "check data", "prepare data", "train model", "evaluate model",
-    "package model", "register model", "verify model", "promote model", "summarise run",
+    "measure slices", "package model", "register model", "verify model", "promote model",
+    "explain model", "export model", "describe model", "summarise run",
 )  # fmt: skip
 PICTURES = {
     "pictures/calibration.png",

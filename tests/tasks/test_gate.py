@@ -9,11 +9,13 @@ from tasks.rules import Comparison
 BASELINES = {"majority": {"accuracy": 0.103, "log_loss": 2.3}, "linear": {"accuracy": 0.95}}
 
 
-def verdict(value=0.978, comparison=None, baselines=BASELINES, rows=270, trial=False, **config):
+def verdict(
+    value=0.978, comparison=None, baselines=BASELINES, rows=270, trial=False, gain=None, **config
+):
     metric = config.get("metric", "accuracy")
     problem = "regression" if metric == "mae" else "classification"
     figures, rules = {metric: value}, GateConfig(**config)
-    return judge(problem, figures, baselines, comparison, rules, rows=rows, trial=trial)
+    return judge(problem, figures, baselines, comparison, rules, rows=rows, trial=trial, gain=gain)
 
 
 def sure(value, width=0.004, chance=0.001, rows=270):
@@ -158,3 +160,26 @@ def test_too_few_test_rows_judge_nobody():
     assert "--set gate.minimum_rows=29" in found.reason
     assert verdict(rows=30).promoted
     assert verdict(rows=29, minimum_rows=29).promoted
+
+
+def test_a_baseline_that_is_beaten_by_luck_is_not_beaten():
+    """Also a first model is to be better than no model, not to have been lucky."""
+    alone = {"majority": BASELINES["majority"]}
+    lucky = verdict(0.12, baselines=alone, gain=sure(0.017, width=0.03, chance=0.3))
+    assert not lucky.promoted
+    assert lucky.reason == (
+        "accuracy 0.1200 does not surely beat the majority class's 0.1030: a gain of +0.0170 "
+        "(95 % interval -0.0130 to +0.0470, p 0.3) on 270 rows; some 850 such rows would tell; "
+        "not promoted"
+    )
+    assert lucky.rules[0].rows_to_decide == 850
+    assert verdict(0.12, baselines=alone, gain=sure(0.017, chance=0.09)).promoted
+
+
+def test_a_margin_over_the_baseline_is_asked_of_the_figure_itself():
+    gain = sure(0.4, width=0.1)
+    assert verdict(0.5, gain=gain, baseline_margin=0.5).promoted
+    lost = verdict(0.15, gain=gain, baseline_margin=0.5)
+    assert lost.reason.startswith(
+        "accuracy 0.1500 does not beat the majority class's 0.1030 by 50%"
+    )
