@@ -132,7 +132,9 @@ def gain_over_baseline(
         config: Gives the metric, and how sure its difference is to be.
 
     Returns:
-        None where the baseline's predictions were not kept, or the metric is undefined.
+        With an interval whose lower end alone is as sure as is asked for, since nobody asks whether
+        it is worse than no model. None where the baseline's predictions were not kept, or the
+        metric is undefined.
     """
     if evaluation.simplest is None:
         return None
@@ -143,7 +145,7 @@ def gain_over_baseline(
         storage.array(evaluation.predictions),
         storage.array(evaluation.simplest),
         classes=prepared.classes,
-        confidence=config.confidence,
+        confidence=2 * config.confidence - 1,
         clusters=cluster_rows(
             storage, prepared, storage.array(prepared.test.rows), config.clusters
         ),

@@ -66,8 +66,14 @@ def _of_classes(metric: str, labels: NDArray[Any], found: NDArray[np.floating]) 
         off = np.square(probabilities - hot).sum(axis=1) / (2 if classes == BINARY else 1)
         return lambda index: float(off[index].mean())
     if metric in {"roc_auc", "pr_auc"}:
+        from scipy import stats
+
+        # of two models whose scores are spread differently only the ranks can be swapped:
+        # Venkatraman and Begg, 1996, https://doi.org/10.1093/biomet/83.4.835
+        both = np.split(probabilities, 2)
+        ranks = np.concatenate([stats.rankdata(each, axis=0) for each in both])
         scored = range(1, classes) if classes == BINARY else range(classes)
-        areas = [_Area(labels == label, probabilities[:, label], metric) for label in scored]
+        areas = [_Area(labels == label, ranks[:, label], metric) for label in scored]
         return lambda index: float(np.mean([area(index) for area in areas]))
     if metric == "calibration_error":
         return lambda index: figure("classification", metric, labels[index], probabilities[index])

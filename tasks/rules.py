@@ -93,8 +93,7 @@ def baseline_beaten(
     share = 1 + margin if HIGHER_IS_BETTER[config.metric] else 1 - margin
     bound = None if theirs is None else theirs * share
     beyond = bound is not None and is_better(config.metric, value, bound)
-    # one-sided: nobody asks whether it is worse than no model
-    sure = gain is None or gain.chance / 2 < 1 - config.confidence
+    sure = gain is None or gain.low > 0
     by = f" by {margin:.0%}" if margin else ""
     verb = "beats" if beyond and sure else "does not surely beat" if beyond else "does not beat"
     whose = f"{WHOSE[name]} {'unknown figure' if theirs is None else figure(theirs)}{by}"

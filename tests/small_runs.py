@@ -35,7 +35,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "gate.baseline_margin=0.1",
     ),
     "bike-demand": ("training.epochs=10", "gate.baseline_margin=0", "gate.beat_baseline=false"),
-    "churn": ("training.epochs=5",),
+    "churn": ("training.epochs=20",),
     "churn-boosting": ("training.epochs=40",),
 }  # fmt: skip
 

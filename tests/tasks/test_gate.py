@@ -173,7 +173,7 @@ def test_a_baseline_that_is_beaten_by_luck_is_not_beaten():
         "not promoted"
     )
     assert lucky.rules[0].rows_to_decide == 850
-    assert verdict(0.12, baselines=alone, gain=sure(0.017, chance=0.09)).promoted
+    assert verdict(0.12, baselines=alone, gain=sure(0.017, width=0.01)).promoted
 
 
 def test_a_margin_over_the_baseline_is_asked_of_the_figure_itself():

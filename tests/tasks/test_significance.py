@@ -282,3 +282,15 @@ def test_few_clusters_are_less_sure_than_many():
     # all that five clusters can give: from the worst alone to the best alone
     assert found.low == pytest.approx(gains.min(), abs=0.05)
     assert found.high == pytest.approx(gains.max(), abs=0.25)
+
+
+def test_of_a_constant_and_a_score_only_the_ranks_are_swapped():
+    """A score that tells is found to, though a constant lies on one side of all of its values."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 150)
+    tells = 0.02 * labels + random.uniform(0, 0.06, 150)
+    ours = np.stack([1 - tells, tells], axis=1).astype(np.float32)
+    constant = np.full((150, 2), 0.5, np.float32)
+    found = paired_difference("classification", "roc_auc", labels, ours, constant)
+    assert found.low > 0
+    assert found.chance < 0.01
