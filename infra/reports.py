@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from infra import environment
 from infra.pipelines import Pipeline, configure
 from infra.presence import find_stack
+from tasks import processes
 from tasks.errors import ServiceError
 from tasks.services import service_errors
 from tasks.settings import Settings
@@ -95,10 +96,12 @@ def status_of(name: str, metric: str, settings: Settings) -> tuple[str, ...]:
         value = f"{metric} {metrics[f'test/{metric}']:.4f}" if f"test/{metric}" in metrics else ""
     experiment = client.get_experiment_by_name(name)
     runs = (
-        client.search_runs([experiment.experiment_id], max_results=1, order_by=["start_time DESC"])
+        client.search_runs([experiment.experiment_id], max_results=20, order_by=["start_time DESC"])
         if experiment
         else []
     )
+    # a version that was made again is no run of the pipeline
+    runs = [run for run in runs if tracking.REPRODUCES_TAG not in run.data.tags]
     if not runs:
         return name, champion, value, age, "never", ""
     return name, champion, value, age, _ago(runs[0].info.start_time), _ended(runs[0])
@@ -114,7 +117,7 @@ def _ended(run: Any) -> str:
             word = "promoted" if tags.get("roundhouse.promoted") == "true" else "not promoted"
             return f"finished, {word}"
         case "RUNNING":
-            return _going_on(tags.get(tracking.PROCESS_TAG, ""))
+            return _going_on(tags.get(processes.PROCESS_TAG, ""))
         case status:
             reason = tags.get(tracking.REASON_TAG) or tags.get(tracking.ENDED_TAG) or ""
             # a reason can go on for many lines; the run's page and its log have all of them
@@ -124,12 +127,10 @@ def _ended(run: Any) -> str:
 
 def _going_on(process: str) -> str:
     """Whether the process of a run that did not end is still there, as far as it can be seen."""
-    from tasks import tracking
-
     host = process.rpartition(":")[0]
-    if host and host != tracking.this_process().rpartition(":")[0]:
+    if host and host != processes.this_process().rpartition(":")[0]:
         return f"still running on {host}, or its process there is gone"
-    return "still running" if tracking.is_alive(process) else "its process is gone"
+    return "still running" if processes.is_alive(process) else "its process is gone"
 
 
 def _ago(milliseconds: int) -> str:

@@ -216,6 +216,41 @@ class ModelCard(Handoff):
     markdown: StoredFile
 
 
+class Reproduction(Handoff):
+    """A version, made again from its lineage, beside the one that is registered.
+
+    Args:
+        name: Name of the registered model.
+        version: Its version.
+        identical: Whether all weights are the same, bit for bit.
+        digest: Of the registered version's weights, as `tasks.weights` computes it.
+        reproduced_digest: Of the weights that were made now.
+        arrays: Number of arrays of weights.
+        weight_difference: Largest absolute difference of a weight; None where the two have other
+            arrays.
+        differs_most: Name of the array that has it; empty where all are the same.
+        rows: Number of test rows that both predicted.
+        prediction_difference: Largest absolute difference of a prediction.
+        cautions: What was not as it was then, as sentences: code, lock, machine, rows.
+        sentence: All of it in a few words.
+        seconds: Time that the training took now.
+    """
+
+    name: str
+    version: int
+    identical: bool
+    digest: str
+    reproduced_digest: str
+    arrays: int
+    weight_difference: float | None
+    differs_most: str
+    rows: int
+    prediction_difference: float
+    cautions: tuple[str, ...]
+    sentence: str
+    seconds: float
+
+
 class Lineage(Handoff):
     """All hand-offs of a run, in the order of its stages: how a version came to be.
 

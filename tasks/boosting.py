@@ -13,7 +13,7 @@ import numpy as np
 
 from tasks import tracking
 from tasks.config import ModelConfig, TrainingConfig
-from tasks.devices import usable_cpus
+from tasks.devices import processor, usable_cpus
 from tasks.errors import TrainingDiverged
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import Hardware, TrainedModel
@@ -76,6 +76,7 @@ def train_boosting(
             devices=(f"CPU {platform.machine()}",),
             precision="float32",
             cpu_count=usable_cpus(),
+            processor=processor(),
         ),
         summary=storage.put_bytes(summary_of_trees(ensemble).encode(), ".txt"),
         libraries=LIBRARIES,

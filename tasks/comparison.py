@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks import gate, tracking
+from tasks import gate, processes, tracking
 from tasks.config import PipelineConfig
 from tasks.datasets import get_dataset
 from tasks.errors import PermanentError, RoundhouseError, ServiceError
@@ -100,7 +100,7 @@ def plan_comparison(presets: Sequence[PipelineConfig], settings: Settings) -> Co
     title = f"{' and '.join(preset.pipeline for preset in presets)} by {first.gate.metric}"
     tags = {
         "mlflow.source.name": "flows.comparing.compare",
-        tracking.PROCESS_TAG: tracking.this_process(),
+        processes.PROCESS_TAG: processes.this_process(),
         "roundhouse.fingerprint": values_digest(*presets, source.digest),
         **describe_surroundings(),
     }
@@ -126,7 +126,7 @@ def attempted(context: RunContext, preset: PipelineConfig) -> Iterator[Attempt]:
         ServiceError: A service does not answer; the others would fail as well.
     """
     tags = {
-        tracking.PROCESS_TAG: tracking.this_process(),
+        processes.PROCESS_TAG: processes.this_process(),
         tracking.PARENT_TAG: context.run_id,
         "roundhouse.fingerprint": "",
     }

@@ -1,11 +1,13 @@
 """What hardware is here, and how best to train on it: precision, batching of steps, determinism."""
 
 import contextlib
+import functools
 import logging
 import math
 import os
 import platform
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from tasks.judgement import Hardware
@@ -34,7 +36,13 @@ def find_hardware(precision: Literal["auto", "float32", "mixed_bfloat16"] = "aut
     devices = tuple(name for name, _ in accelerators) or (f"CPU {platform.machine()}",)
     if precision == "auto":
         precision = best_precision([capability for _, capability in accelerators])
-    return Hardware(backend=backend, devices=devices, precision=precision, cpu_count=usable_cpus())
+    return Hardware(
+        backend=backend,
+        devices=devices,
+        precision=precision,
+        cpu_count=usable_cpus(),
+        processor=processor(),
+    )
 
 
 def best_precision(
@@ -160,3 +168,13 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@functools.cache
+def processor() -> str:
+    """Model of the processor, as it calls itself; empty where it does not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")

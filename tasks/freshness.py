@@ -6,7 +6,7 @@ from tasks import tracking
 from tasks.config import PipelineConfig
 from tasks.fingerprints import code_digest, environment_digest, values_digest
 from tasks.handoffs import Handoff, Source
-from tasks.registry import CHAMPION, FINGERPRINT, JUDGED_AGAINST, PART_DIGEST
+from tasks.registry import CHAMPION, FINGERPRINT, JUDGED_AGAINST, PART_DIGEST, RECORDED
 from tasks.services import service_errors
 from tasks.settings import Settings
 from tasks.sources import find_source
@@ -81,6 +81,8 @@ def find_standing(config: PipelineConfig, source: Source, mlflow_uri: str) -> St
     # the newest
     found = max(same, key=lambda number: (number == champion, number), default=None)
     nothing_to_do = _nothing_to_do(found, champion, tags[found]) if found else ""
+    if nothing_to_do and tracking.is_left_open(mlflow_uri, name, fingerprint):
+        nothing_to_do = ""
     newest = tags[max(tags)] if tags else None
     reason = "nothing changed" if nothing_to_do else _reason(parts, newest)
     return Standing(
@@ -97,9 +99,12 @@ def find_standing(config: PipelineConfig, source: Source, mlflow_uri: str) -> St
 def _nothing_to_do(version: int, champion: int | None, tags: dict[str, str]) -> str:
     """Why a version of this fingerprint needs no more work, as a sentence; empty if it does.
 
-    A version is tagged with the champion it was judged against once the aliases have moved, so one
-    whose promotion broke off has no such tag and is judged again.
+    A version is tagged with the champion it was judged against once the aliases have moved, and
+    with the run that holds its lineage at the very end; one whose run broke off before lacks a tag,
+    and the next run goes on with it.
     """
+    if RECORDED not in tags:
+        return ""
     if version == champion:
         return (
             f"up to date: champion v{champion} was trained from this data, configuration and code"
@@ -120,7 +125,9 @@ def _reason(parts: dict[str, str], tags: dict[str, str] | None) -> str:
     words = {"source": "data", "environment": "lock"}
     if changed:
         return f"{', '.join(words.get(name, name) for name in changed)} changed"
-    return "champion changed" if JUDGED_AGAINST in tags else "not judged to the end"
+    if JUDGED_AGAINST not in tags:
+        return "not judged to the end"
+    return "champion changed" if RECORDED in tags else "not recorded to the end"
 
 
 def training_modules(config: PipelineConfig) -> tuple[str, ...]:

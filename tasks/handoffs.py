@@ -64,6 +64,8 @@ class RunContext(Handoff):
         mlflow_pages: Address of the pages over the same, without credentials.
         storage_uri: Root of the content-addressed storage.
         force: Train again although nothing changed.
+        isolated: Recall no earlier hand-off, and leave none to be recalled: what is made again to
+            be compared with the first must be neither.
     """
 
     pipeline: str
@@ -73,6 +75,7 @@ class RunContext(Handoff):
     mlflow_pages: str
     storage_uri: str
     force: bool = False
+    isolated: bool = False
 
     @property
     def run_page(self) -> str:

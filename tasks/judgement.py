@@ -31,12 +31,21 @@ FRESH_WEIGHTS = InitialWeights()
 
 
 class Hardware(Handoff):
-    """What training ran on."""
+    """What training ran on; the last bits of what is trained depend on it.
+
+    Args:
+        backend: Of Keras, or another library.
+        devices: The accelerators, or the kind of processor.
+        precision: Name of a dtype policy.
+        cpu_count: Cores it could use.
+        processor: Model of the processor, as it calls itself; empty where it does not.
+    """
 
     backend: str
     devices: tuple[str, ...]
     precision: str
     cpu_count: int
+    processor: str = ""
 
 
 class TrainedModel(Handoff):

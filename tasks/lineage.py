@@ -7,6 +7,8 @@ import subprocess
 from tasks.fingerprints import environment_digest
 from tasks.settings import PROJECT_FOLDER
 
+COMMIT, DIRTY = "mlflow.source.git.commit", "roundhouse.git_dirty"
+
 
 def describe_surroundings() -> dict[str, str]:
     """The tags that no stage knows: code, lock, user, and the Prefect flow run's address."""
@@ -38,7 +40,7 @@ def git_state() -> dict[str, str]:
     if commit is None:
         return {}
     dirty = bool(_git("status", "--porcelain", "--untracked-files=normal"))
-    return {"mlflow.source.git.commit": commit, "roundhouse.git_dirty": str(dirty).lower()}
+    return {COMMIT: commit, DIRTY: str(dirty).lower()}
 
 
 def _git(*arguments: str) -> str | None:

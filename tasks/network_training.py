@@ -128,7 +128,7 @@ def train_network(
         prepared, training, hardware, starts_trained=initial.network is not None
     )
     with (
-        _checkpoint(storage, f"checkpoints/{key}.npz", anew=context.force) as checkpoint,
+        _checkpoint(context, storage, f"checkpoints/{key}.npz") as checkpoint,
         devices.repeatable(training.seed, deterministic=training.deterministic),
         storage.workspace() as folder,
     ):
@@ -162,7 +162,7 @@ def fit_network(
     network: "keras.Model",
     prepared: PreparedData,
     settings: "FitSettings",
-    checkpoint: "Checkpoint",
+    checkpoint: "Checkpoint | None",
 ) -> "FitResult":
     """Fits a network to the training rows; each epoch is logged and told to the run.
 
@@ -201,12 +201,18 @@ def fit_network(
 
 
 @contextlib.contextmanager
-def _checkpoint(storage: Storage, name: str, *, anew: bool) -> Iterator["Checkpoint"]:
-    """The training's checkpoint; it outlives an interruption, not success nor divergence."""
+def _checkpoint(context: RunContext, storage: Storage, name: str) -> "Iterator[Checkpoint | None]":
+    """The training's checkpoint; it outlives an interruption, not success nor divergence.
+
+    An isolated run has none: the one of that name belongs to the training that it repeats.
+    """
     from tasks.fitting import Checkpoint
 
+    if context.isolated:
+        yield None
+        return
     path = storage.named_path(name)
-    if anew:
+    if context.force:
         storage.delete_named(name, path)
     try:
         with disk_errors(storage.uri):

@@ -6,7 +6,7 @@ import logging
 from prefect import task
 from prefect.context import FlowRunContext
 
-from tasks import clusters, gate, prover, tracking
+from tasks import clusters, gate, processes, prover, tracking
 from tasks.announcements import label_flow_run
 from tasks.baselines import require_baseline
 from tasks.config import PipelineConfig
@@ -118,7 +118,7 @@ def _open_run(
     reason = "forced" if force else reason
     tags = {
         "mlflow.source.name": "flows.training.train",
-        tracking.PROCESS_TAG: tracking.this_process(),
+        processes.PROCESS_TAG: processes.this_process(),
         "roundhouse.why": reason,
         "roundhouse.fingerprint": standing.fingerprint if standing else "",
         "roundhouse.configuration": json.dumps(shown_configuration(config), sort_keys=True),

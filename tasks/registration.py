@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from tasks.judgement import (
     Package,
     RegisteredModel,
 )
+from tasks.logged_models import conclude, discard, log_metrics, log_package, settle_left_open
 from tasks.registry import (
     DATASET,
     FINGERPRINT,
@@ -29,12 +29,13 @@ from tasks.registry import (
 )
 from tasks.services import service_errors
 from tasks.stages import stage
-from tasks.storage import Storage
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
 NETWORK_FILE = Path("artifacts/network")
+# what makes a version the one it is
+IDENTITY = (FINGERPRINT, NETWORK)
 logger = logging.getLogger(__name__)
 
 
@@ -68,7 +69,7 @@ def network_file(package: Package) -> StoredFile:
     return found
 
 
-@stage(code=("tasks.registry",), reuse=False)
+@stage(code=("tasks.logged_models", "tasks.registry"), reuse=False)
 def register_model(
     context: RunContext,
     package: Package,
@@ -85,66 +86,25 @@ def register_model(
     tags = version_tags(package, prepared, evaluation, standing)
     if initial.address:
         tags[INITIAL] = initial.sentence
+    identity = {key: tags[key] for key in IDENTITY}
     with registry.lock(), service_errors(context.mlflow_uri):
-        number = registry.find({key: tags[key] for key in (FINGERPRINT, NETWORK)})
+        begun = settle_left_open(context, registry, identity)
+        number = registry.find(identity)
         if number is None:
-            model = _log_package(context, registry, package)
-            _log_metrics(context, registry, model, evaluation)
+            model = log_package(context, registry, package, identity, begun)
+            log_metrics(context, registry, model, evaluation)
             card = version_card(context, prepared, evaluation, initial)
             _describe_model(registry, prepared.snapshot.dataset)
             number = _create_version(context, registry, model, tags, card)
+            number = conclude(context, registry, model, number, identity)
+        elif begun:
+            discard(context, registry, begun)
     return RegisteredModel(
         name=registry.name,
         version=number,
         uri=registry.address(number),
         fingerprint=standing.fingerprint,
     )
-
-
-def _log_package(context: RunContext, registry: Registry, package: Package) -> "LoggedModel":
-    """The package as a model of the run; a failure leaves one that is marked as failed."""
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
-
-    client, storage = registry.client, Storage(context.storage_uri)
-    model = client.create_logged_model(context.experiment_id, registry.name, context.run_id)
-    status = LoggedModelStatus.FAILED
-    try:
-        with storage.workspace() as folder:
-            for name, file in package.files.items():
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(storage.path(file), target)
-            _sign(folder, model, context)
-            client.log_model_artifacts(model.model_id, str(folder))
-        status = LoggedModelStatus.READY
-    finally:
-        finished = client.finalize_logged_model(model.model_id, status)
-    client.log_outputs(context.run_id, [LoggedModelOutput(model.model_id, step=0)])
-    return finished
-
-
-def _sign(folder: Path, model: "LoggedModel", context: RunContext) -> None:
-    """Writes into the package which run it comes from."""
-    from mlflow.models import Model
-
-    package = Model.load(folder)
-    package.run_id, package.model_id = context.run_id, model.model_id
-    package.artifact_path = model.artifact_location
-    package.save(folder / "MLmodel")
-
-
-def _log_metrics(
-    context: RunContext, registry: Registry, model: "LoggedModel", evaluation: Evaluation
-) -> None:
-    """Shows the run's test metrics on the model's own page, as the very same points."""
-    from mlflow.entities import Metric
-
-    points = [
-        Metric(p.key, p.value, p.timestamp, p.step, model.model_id, run_id=context.run_id)
-        for name in evaluation.metrics
-        for p in registry.client.get_metric_history(context.run_id, f"test/{name}")[-1:]
-    ]
-    registry.client.log_batch(context.run_id, metrics=points)
 
 
 def _describe_model(registry: Registry, dataset: str) -> None:
@@ -182,6 +142,4 @@ def _create_version(
         description=card,
         model_id=model.model_id,
     )
-    link = [{"name": registry.name, "version": int(version.version)}]
-    client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": json.dumps(link)})
     return int(version.version)

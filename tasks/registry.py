@@ -34,6 +34,8 @@ INITIAL = INITIAL_TAG
 DATASET = "roundhouse.dataset"
 SPLIT, METRICS, PROOF = "roundhouse.split", "roundhouse.metrics", "roundhouse.proof"
 VERDICT, JUDGED_AGAINST = "roundhouse.verdict", "roundhouse.judged_against"
+# the last thing that is done for a version: the id of the MLflow run that holds its whole lineage
+RECORDED = "roundhouse.recorded"
 # one tag for each part of a fingerprint
 PART_DIGEST = "roundhouse.{}_digest"
 # another run's promotion predicts the test rows twice, and draws from them, while it holds the lock
@@ -62,14 +64,20 @@ class Registry:
         return f"models:/{self.name}/{version}"
 
     def find(self, tags: Mapping[str, str]) -> int | None:
-        """The newest version that is ready and has these tags."""
+        """The first version that is ready and has these tags."""
         with service_errors(self._uri):
             wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
             found = self.client.search_model_versions(
                 " and ".join([f"name = '{self.name}'", *wanted])
             )
         ready = [int(version.version) for version in found if version.status == "READY"]
-        return max(ready, default=None)
+        return min(ready, default=None)
+
+    def made_from(self, location: str) -> int | None:
+        """The version whose files lie at a location."""
+        with service_errors(self._uri):
+            found = self.client.search_model_versions(f"source_path = '{location}'")
+        return next((int(each.version) for each in found if each.name == self.name), None)
 
     def version(self, number: int) -> "ModelVersion":
         """A version, with its tags."""

@@ -1,9 +1,10 @@
-"""Folders for what is not finished, or is only a copy: this user's own, and swept of leftovers."""
+"""What is not finished, or is only a copy: in this user's own places, and swept of leftovers."""
 
 import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import stat
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from tasks.errors import StorageError
 
 PREFIX = "workspace-"
+# of another machine's leftovers, on a disk that both see, locks may not tell
 SWEPT_AFTER_SECONDS = 24 * 3600.0
 
 
@@ -39,35 +41,73 @@ def private_folder() -> Path:
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path | None) -> Iterator[Path]:
-    """A folder that is removed at the end; those that killed processes left are removed first.
+    """A folder that is removed at the end; what killed processes left is removed first.
 
     Args:
-        parent: Where to make it; None makes it in the system's temporary folder.
+        parent: Where to make it; None makes it in this user's folder for copies.
     """
-    if parent is not None:
-        _sweep(parent)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=PREFIX) as folder, _held(Path(folder)):
-        yield Path(folder)
-
-
-def _sweep(parent: Path) -> None:
-    """Removes the old scratch folders that no process holds any more."""
-    for folder in parent.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            is_old = time.time() - folder.stat().st_mtime > SWEPT_AFTER_SECONDS
-            if is_old:
-                with _held(folder):
-                    shutil.rmtree(folder)
+    with contextlib.ExitStack() as stack:
+        with _alone(parent or private_folder()) as place:
+            made = tempfile.TemporaryDirectory(dir=place, prefix=_own_prefix())
+            folder = Path(stack.enter_context(made))
+            stack.enter_context(_held(folder))
+        yield folder
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """While it lasts, or until the process dies, no other can hold the folder.
+def scratch_file(parent: Path) -> Iterator[Path]:
+    """An empty file that is removed at the end if it is still there, as `scratch_folder` is.
+
+    Args:
+        parent: Where to make it.
+    """
+    with contextlib.ExitStack() as stack:
+        with _alone(parent) as place:
+            handle, name = tempfile.mkstemp(dir=place, prefix=_own_prefix())
+            os.close(handle)
+            stack.callback(Path(name).unlink, missing_ok=True)
+            stack.enter_context(_held(Path(name)))
+        yield Path(name)
+
+
+def _own_prefix() -> str:
+    return f"{PREFIX}{socket.gethostname()}-"
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[Path]:
+    """A place, swept, in which no other process makes anything while it lasts.
+
+    Until it is held, what is made there looks like what a killed process left.
+    """
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        _sweep(place)
+        yield place
+    finally:
+        os.close(handle)
+
+
+def _sweep(place: Path) -> None:
+    """Removes what no process holds any more; of other machines only what is old as well."""
+    for left in place.glob(f"{PREFIX}*"):
+        # the rest of a name, which is chance, has no hyphen
+        is_own = f"{left.name.rpartition('-')[0]}-" == _own_prefix()
+        with contextlib.suppress(OSError):
+            if is_own or time.time() - left.stat().st_mtime > SWEPT_AFTER_SECONDS:
+                with _held(left):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """While it lasts, or until the process dies, no other can hold the file or folder.
 
     Raises:
         BlockingIOError: Another process holds it.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
     try:
         # a training of days writes into its folder at its end only, so its age says nothing
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -70,7 +70,9 @@ def stage(
         def run(context: RunContext, *args: P.args, **kwargs: P.kwargs) -> R:
             started, name = time.perf_counter(), function.__name__
             logger.info("%s started", name, extra={"stage": name, "event": "started"})
-            record = f"{name}/{_key(function, modules, context, args, kwargs)}" if reuse else None
+            may_recall = reuse and not context.isolated
+            key = _key(function, modules, context, args, kwargs) if may_recall else ""
+            record = f"{name}/{key}" if key else None
             make = functools.partial(function, context, *args, **kwargs)
             handoff, recalled = _obtained(context, record, returns, make)
             tracking.log_handoff(context, name, handoff, recalled=recalled)

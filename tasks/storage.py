@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tasks.errors import RoundhouseError, ServiceError, StorageError
 from tasks.handoffs import Arrays, StoredFile
 from tasks.remote import said_by_system, scrubbed, shown
-from tasks.scratch import private_folder, scratch_folder
+from tasks.scratch import private_folder, scratch_file, scratch_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +148,7 @@ class Storage:
         with self._store() as filesystem:
             if filesystem.exists(self._named_uri(name)):
                 local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with _written_aside(local) as aside:
+                with _written_aside(local, private_folder()) as aside:
                     filesystem.get_file(self._named_uri(name), str(aside))
         return local
 
@@ -160,8 +159,10 @@ class Storage:
                 filesystem.put_file(str(path), self._named_uri(name))
 
     def delete_named(self, name: str, path: Path) -> None:
-        """Forgets a named file, here and in the storage; nothing happens where there is none."""
+        """Forgets a named file, here and in the storage, and what was written aside of it."""
         path.unlink(missing_ok=True)
+        for aside in path.parent.glob(f"{path.name}.*"):
+            aside.unlink(missing_ok=True)
         if not self.is_local:
             with self._store() as filesystem:
                 if filesystem.exists(self._named_uri(name)):
@@ -170,12 +171,16 @@ class Storage:
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
         """A scratch folder, on the storage's own disk where that is local, removed at the end."""
-        parent: Path | None = None
-        if self.is_local:
-            parent = self._root / "unfinished"
-            self._make_folder(parent)
-        with disk_errors(self.uri), scratch_folder(parent) as folder:
-            yield folder
+        with disk_errors(self.uri):
+            parent = self._unfinished() if self.is_local else None
+            with scratch_folder(parent) as folder:
+                yield folder
+
+    def _unfinished(self) -> Path:
+        """Where a local storage has what is not finished: on its own disk, to be renamed from."""
+        folder = self._root / "unfinished"
+        self._make_folder(folder)
+        return folder
 
     def _content_uri(self, digest: str, suffix: str) -> str:
         root = str(self._root.absolute()) if self.is_local else self.uri
@@ -213,7 +218,7 @@ class Storage:
             return
         target = self._local(uri)
         self._make_folder(target.parent)
-        with disk_errors(self.uri), _written_aside(target) as aside:
+        with disk_errors(self.uri), _written_aside(target, self._unfinished()) as aside:
             aside.write_bytes(content)
             if read_only:
                 aside.chmod(0o444)
@@ -225,12 +230,12 @@ class Storage:
             return
         target = self._local(uri)
         self._make_folder(target.parent)
-        with disk_errors(self.uri), _written_aside(target) as aside:
+        with disk_errors(self.uri), _written_aside(target, self._unfinished()) as aside:
             shutil.copyfile(path, aside)
             aside.chmod(0o444)
 
     def _fetched(self, stored: StoredFile, target: Path) -> Path:
-        with self._store() as filesystem, _written_aside(target) as aside:
+        with self._store() as filesystem, _written_aside(target, private_folder()) as aside:
             filesystem.get_file(stored.uri, str(aside))
             if file_sha256(aside) != stored.sha256:
                 raise StorageError(
@@ -241,18 +246,13 @@ class Storage:
 
 
 @contextlib.contextmanager
-def _written_aside(target: Path) -> Iterator[Path]:
-    """A path beside the target; what is written there takes the target's place at the end."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".unfinished-")
-    os.close(handle)
-    aside = Path(name)
-    try:
+def _written_aside(target: Path, place: Path) -> Iterator[Path]:
+    """A path on the target's disk; what is written there takes the target's place at the end."""
+    with scratch_file(place) as aside:
         yield aside
         with aside.open("rb") as stream:
             os.fsync(stream.fileno())
         aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from tasks.judgement import Rule, TrainedModel
 from tasks.lineage import describe_surroundings, prefect_address
 from tasks.parameters import shown_configuration
 from tasks.progress import show_summary
+from tasks.registry import RECORDED, Registry
 from tasks.stages import stage
 
 SHOWN = (
@@ -74,9 +75,12 @@ def lineage_of(config: PipelineConfig, **handoffs: Handoff) -> Lineage:
     )
 
 
-@stage(code=(), reuse=False)
+@stage(code=("tasks.registry",), reuse=False)
 def summarise_run(context: RunContext, lineage: Lineage, card: ModelCard) -> Summary:
-    """Logs lineage.json and summary.md, and shows the summary in Prefect with links both ways."""
+    """Logs lineage.json and summary.md, and shows the summary in Prefect with links both ways.
+
+    The version is then tagged with the run that holds them; until it is, it is not done.
+    """
     summary = summarise(context, lineage)
     markdown = as_markdown(summary, lineage.trained)
     tracking.log_files(
@@ -85,6 +89,7 @@ def summarise_run(context: RunContext, lineage: Lineage, card: ModelCard) -> Sum
     link = f"\n- Prefect: [{summary.page}]({summary.page})" if summary.page else ""
     tracking.describe_run(context, markdown + link)
     show_summary(context, markdown, metric_rows(summary))
+    Registry(context).tag(summary.version, {RECORDED: context.run_id})
     return summary
 
 

@@ -8,10 +8,7 @@ import contextlib
 import functools
 import logging
 import math
-import os
 import shutil
-import socket
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +21,7 @@ from tasks.errors import RoundhouseError, ServiceError
 from tasks.evidence import dataset_of, evidence_of
 from tasks.handoffs import Handoff, RunContext, StoredFile
 from tasks.monitor import load_logged
+from tasks.processes import PROCESS_TAG, is_alive, is_at_work
 from tasks.remote import basic_login, scrubbed, shown
 from tasks.services import service_errors
 from tasks.storage import Storage
@@ -34,8 +32,10 @@ if TYPE_CHECKING:
 
 # more than so many are refused
 METRICS_PER_CALL = 1000
-PROCESS_TAG = "roundhouse.process"
 PARENT_TAG = "mlflow.parentRunId"
+FINGERPRINT_TAG = "roundhouse.fingerprint"
+# on a run that made a version again: its address
+REPRODUCES_TAG = "roundhouse.reproduces"
 REASON_TAG = "roundhouse.reason"
 ENDED_TAG = "roundhouse.ended"
 logger = logging.getLogger(__name__)
@@ -78,11 +78,6 @@ def require_answer(uri: str, timeout_seconds: float) -> None:
         ) from None
 
 
-def this_process() -> str:
-    """Where this process can be found: its host and its number."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 def open_experiment(uri: str, name: str, artifacts: str | None) -> str:
     """The id of the experiment with a name, made if there is none.
 
@@ -120,20 +115,22 @@ def open_run(
     """
     from mlflow.entities import Param
 
+    found = [Param(key, value[:6000]) for key, value in params.items()]
     with _service(uri) as service:
         open_runs = service.search_runs([experiment_id], "attributes.status = 'RUNNING'")
         for run in open_runs if PARENT_TAG not in tags else ():
-            if is_alive(run.data.tags.get(PROCESS_TAG, "")):
+            if is_at_work(run.data.tags, tags):
                 continue
-            if run.data.tags.get("roundhouse.fingerprint") == tags["roundhouse.fingerprint"]:
+            if run.data.tags.get(FINGERPRINT_TAG) == tags[FINGERPRINT_TAG]:
                 for key, value in tags.items():
                     service.set_tag(run.info.run_id, key, value)
+                missing = [param for param in found if param.key not in run.data.params]
+                service.log_batch(run.info.run_id, params=missing)
                 logger.info("Going on with run %s, which was interrupted", run.info.run_name)
                 return str(run.info.run_id)
             service.set_tag(run.info.run_id, ENDED_TAG, "its process ended without a word")
             service.set_terminated(run.info.run_id, "KILLED")
         run_id = str(service.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
-        found = [Param(key, value[:6000]) for key, value in params.items()]
         service.log_batch(run_id, params=found)
     return run_id
 
@@ -203,16 +200,16 @@ def log_files(context: RunContext, files: Mapping[str, StoredFile | str]) -> Non
         files: Per path among the artefacts, a stored file or the text itself.
     """
     storage = Storage(context.storage_uri)
-    with tempfile.TemporaryDirectory() as folder:
+    with storage.workspace() as folder:
         for name, content in files.items():
-            target = Path(folder, name)
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, StoredFile):
                 shutil.copyfile(storage.path(content), target)
             else:
                 target.write_text(content)
         with _service(context.mlflow_uri) as service:
-            service.log_artifacts(context.run_id, folder)
+            service.log_artifacts(context.run_id, str(folder))
 
 
 def log_evidence(context: RunContext, error: RoundhouseError) -> None:
@@ -286,12 +283,16 @@ def _client(uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def is_alive(process: str) -> bool:
-    """Whether another process than this one, as `this_process` names it, is still there."""
-    host, _, number = process.rpartition(":")
-    if host != socket.gethostname() or not number.isdigit():
-        # on another machine nobody here can tell; leave it alone
-        return bool(process)
-    import psutil
+def is_left_open(uri: str, name: str, fingerprint: str) -> bool:
+    """Whether a pipeline has an open run of a fingerprint whose process is gone.
 
-    return psutil.pid_exists(int(number)) and int(number) != os.getpid()
+    Args:
+        uri: Address of the tracking store.
+        name: Name of the pipeline.
+        fingerprint: Of what the run trains from.
+    """
+    with _service(uri) as service:
+        experiment = service.get_experiment_by_name(name)
+        wanted = f"attributes.status = 'RUNNING' and tags.`{FINGERPRINT_TAG}` = '{fingerprint}'"
+        runs = service.search_runs([experiment.experiment_id], wanted) if experiment else []
+    return any(not is_alive(run.data.tags.get(PROCESS_TAG, "")) for run in runs)

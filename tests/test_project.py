@@ -43,7 +43,7 @@ CARRIERS = {
     "tasks.config", "tasks.network_config", "tasks.appraisal_config", "tasks.stage_config",
     "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",
     "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.appraisal", "tasks.lineage",
-    "tasks.monitor", "tasks.parameters", "tasks.planning",
+    "tasks.monitor", "tasks.parameters", "tasks.planning", "tasks.processes",
     "tasks.progress", "tasks.remote", "tasks.scratch", "tasks.services", "tasks.settings",
     "tasks.stages", "tasks.storage", "tasks.summary", "tasks.tracking",
 }  # fmt: skip
@@ -51,6 +51,7 @@ CARRIERS = {
 SHOWN = {
     "data_checks.page", "tasks.canvas", "tasks.illustration", "tasks.pictures", "tasks.prover",
     "tasks.registry", "tasks.sources",
+    "tasks.logged_models",
 }  # fmt: skip
 # two lists of what there is, in which a new name changes nothing for the others
 LISTS = {"tasks.datasets", "data_checks.suites"}

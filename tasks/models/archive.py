@@ -33,8 +33,29 @@ def save_network(model: "keras.Model", path: Path) -> None:
             if name == "metadata.json":
                 metadata = json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}
                 content = json.dumps(metadata).encode()
+            elif name == "config.json":
+                content = json.dumps(_without_addresses(json.loads(content), {})).encode()
             target.writestr(zipfile.ZipInfo(name, ZIP_DATE), content)
     saved.unlink()
+
+
+def _without_addresses(value: Any, numbers: dict[int, int]) -> Any:
+    """A configuration in which shared objects have numbers in the place of memory addresses.
+
+    Args:
+        value: A part of what Keras serialises.
+        numbers: The number of each address so far; it is added to.
+    """
+    if isinstance(value, dict):
+        return {
+            key: numbers.setdefault(part, len(numbers) + 1)
+            if key == "shared_object_id"
+            else _without_addresses(part, numbers)
+            for key, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_addresses(part, numbers) for part in value]
+    return value
 
 
 def summary_of(model: "keras.Model") -> str:

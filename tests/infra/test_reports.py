@@ -16,7 +16,7 @@ from rich.console import Console
 from infra.pipelines import Pipeline, load_pipelines
 from infra.presence import Stack, write_record
 from infra.reports import show_pipelines, show_status, status_of
-from tasks import tracking
+from tasks import processes, tracking
 from tasks.errors import ServiceError
 from tasks.settings import Settings
 
@@ -85,7 +85,7 @@ def test_a_finished_run_says_what_came_of_it(
 
 def test_a_run_whose_process_is_there_is_still_running(record: Any, settings: Settings) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    host = tracking.this_process().rpartition(":")[0]
+    host = processes.this_process().rpartition(":")[0]
     record("RUNNING", process=f"{host}:{process.pid}")
     assert status_of("digits", "accuracy", settings)[-1] == "still running"
     process.communicate()

@@ -5,8 +5,17 @@ from tasks.config import IngestionConfig, ModelConfig, PipelineConfig, TrainingC
 from tasks.fingerprints import code_digest
 from tasks.freshness import find_standing, training_modules
 from tasks.handoffs import Source
-from tasks.registry import CHAMPION, FINGERPRINT, JUDGED_AGAINST, PART_DIGEST, VERDICT
+from tasks.processes import this_process
+from tasks.registry import (
+    CHAMPION,
+    FINGERPRINT,
+    JUDGED_AGAINST,
+    PART_DIGEST,
+    RECORDED,
+    VERDICT,
+)
 
+HOST = this_process().rpartition(":")[0]
 SOURCE = Source(dataset="digits", location="here", files=(), digest="d")
 CONFIG = PipelineConfig(pipeline="trial", ingestion=IngestionConfig(dataset="digits"))
 
@@ -21,12 +30,13 @@ def register(context, stand, tmp_path):
     """Registers a version of a configuration, and makes it the champion if asked to."""
     client = tracking.client(context.mlflow_uri)
 
-    def make(config=CONFIG, *, champion=False, **tags):
+    def make(config=CONFIG, *, champion=False, recorded=True, **tags):
         standing = stand(config)
         if not client.search_registered_models("name = 'trial'"):
             client.create_registered_model("trial")
         digests = {PART_DIGEST.format(name): digest for name, digest in standing.parts.items()}
         own = {FINGERPRINT: standing.fingerprint, **digests, **tags}
+        own |= {RECORDED: "a run"} if recorded else {}
         version = client.create_model_version("trial", str(tmp_path), tags=own).version
         if champion:
             client.set_registered_model_alias("trial", CHAMPION, version)
@@ -80,6 +90,25 @@ def test_a_promotion_that_broke_off_is_work_to_do(stand, register):
     assert not standing.up_to_date
     assert standing.sentence == "to be trained: not judged to the end"
     assert standing.version == 1
+
+
+@pytest.mark.parametrize("champion", [True, False])
+def test_a_run_that_broke_off_before_its_lineage_was_kept_is_work_to_do(stand, register, champion):
+    register(champion=champion, recorded=False, **{JUDGED_AGAINST: ""})
+    assert stand().sentence == "to be trained: not recorded to the end"
+
+
+def test_a_run_that_broke_off_before_it_was_closed_is_work_to_do(context, stand, register):
+    register(champion=True)
+    tags = {"roundhouse.process": context.run_id, "roundhouse.fingerprint": stand().fingerprint}
+    client = tracking.client(context.mlflow_uri)
+    for key, value in tags.items():
+        client.set_tag(context.run_id, key, value)
+    assert stand().up_to_date
+    client.set_tag(context.run_id, "roundhouse.process", f"{HOST}:{2**22 + 1}")
+    assert not stand().up_to_date
+    client.set_terminated(context.run_id, "FINISHED")
+    assert stand().up_to_date
 
 
 def test_another_champion_is_a_reason_to_judge_again(stand, register):

@@ -1,7 +1,5 @@
 import json
 
-import pytest
-
 from tasks import cards, tracking
 from tasks.registration import register_model
 
@@ -71,21 +69,3 @@ def test_the_run_and_the_model_point_at_each_other(context, prepare_table, relea
     assert {metric.key for metric in model.metrics} >= {"test/accuracy", "test/roc_auc"}
     outputs = client.get_run(context.run_id).outputs.model_outputs
     assert [output.model_id for output in outputs] == [model.model_id]
-
-
-def test_a_registration_that_breaks_off_leaves_no_version(
-    context, prepare_table, release, monkeypatch
-):
-    made = release(prepare_table())
-    client = tracking.client(context.mlflow_uri)
-    monkeypatch.setattr(client, "log_model_artifacts", _fail)
-    standing = made.standing.model_copy(update={"fingerprint": "b" * 64})
-    with pytest.raises(KeyboardInterrupt):
-        register_model.fn(context, made.package, made.prepared, made.evaluation, standing)
-    assert len(client.search_model_versions("name = 'trial'")) == 1
-    models = client.search_logged_models([context.experiment_id])
-    assert sorted(model.status for model in models) == ["FAILED", "READY"]
-
-
-def _fail(*arguments):
-    raise KeyboardInterrupt

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tasks import tracking
+from tasks import processes, tracking
 from tasks.errors import DataCheckFailed, ServiceError
 from tasks.handoffs import RunContext
 from tasks.judgement import Hardware, TrainedModel
 from tasks.storage import Storage
 
-HOST = tracking.this_process().rpartition(":")[0]
+HOST = processes.this_process().rpartition(":")[0]
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def run_of(context: RunContext) -> Callable[..., Any]:
 def open_run(context: RunContext) -> Callable[..., str]:
     """Opens a run: (process, fingerprint) -> its id."""
 
-    def make(process: str = tracking.this_process(), fingerprint: str = "same") -> str:
-        tags = {tracking.PROCESS_TAG: process, "roundhouse.fingerprint": fingerprint}
+    def make(process: str = processes.this_process(), fingerprint: str = "same") -> str:
+        tags = {processes.PROCESS_TAG: process, "roundhouse.fingerprint": fingerprint}
         uri, place = context.mlflow_uri, context.experiment_id
         return tracking.open_run(uri, place, "trial: forced", {"training.epochs": "3"}, tags)
 
@@ -87,8 +87,33 @@ def test_an_experiment_is_made_once(context: RunContext, tmp_path: Path) -> None
 def test_a_run_whose_process_is_gone_is_gone_on_with(open_run: Any, run_of: Any) -> None:
     first = open_run(process=gone())
     assert open_run() == first
-    assert run_of(first).data.tags[tracking.PROCESS_TAG] == tracking.this_process()
+    assert run_of(first).data.tags[processes.PROCESS_TAG] == processes.this_process()
     assert run_of(first).data.params == {"training.epochs": "3"}
+
+
+def test_parameters_that_a_killed_run_did_not_log_are_logged_by_the_next(
+    context: RunContext, open_run: Any, run_of: Any
+) -> None:
+    client = tracking.client(context.mlflow_uri)
+    tags = {processes.PROCESS_TAG: gone(), "roundhouse.fingerprint": "same"}
+    killed = client.create_run(context.experiment_id, tags=tags).info.run_id
+    assert open_run() == killed
+    assert run_of(killed).data.params == {"training.epochs": "3"}
+
+
+def test_an_attempt_of_the_same_flow_run_on_another_machine_is_gone_on_with(
+    context: RunContext, run_of: Any
+) -> None:
+    def attempt(host: str) -> str:
+        tags = {
+            processes.PROCESS_TAG: f"{host}:1", processes.FLOW_RUN_TAG: "one flow run",
+            "roundhouse.fingerprint": "same",
+        }  # fmt: skip
+        return tracking.open_run(context.mlflow_uri, context.experiment_id, "trial", {}, tags)
+
+    first = attempt("one machine")
+    assert attempt("another") == first
+    assert run_of(first).data.tags[processes.PROCESS_TAG] == "another:1"
 
 
 def test_a_run_of_another_fingerprint_whose_process_is_gone_is_closed(

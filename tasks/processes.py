@@ -1,0 +1,36 @@
+"""Which process a run belongs to, by its tags, and whether that is still at work on it."""
+
+import os
+import socket
+from collections.abc import Mapping
+
+PROCESS_TAG, FLOW_RUN_TAG = "roundhouse.process", "roundhouse.prefect_flow_run"
+
+
+def this_process() -> str:
+    """Where this process can be found: its host and its number."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def is_alive(process: str) -> bool:
+    """Whether another process than this one, as `this_process` names it, is still there."""
+    host, _, number = process.rpartition(":")
+    if host != socket.gethostname() or not number.isdigit():
+        # on another machine nobody here can tell; leave it alone
+        return bool(process)
+    import psutil
+
+    return psutil.pid_exists(int(number)) and int(number) != os.getpid()
+
+
+def is_at_work(tags: Mapping[str, str], own: Mapping[str, str]) -> bool:
+    """Whether another run's process may still be there; that of an earlier attempt is not.
+
+    Args:
+        tags: Of the other run.
+        own: Of this one; the attempts of one Prefect flow run, of which one works at a time, may be
+            on several machines.
+    """
+    flow_run = own.get(FLOW_RUN_TAG)
+    is_attempt = flow_run is not None and flow_run == tags.get(FLOW_RUN_TAG)
+    return is_alive(tags.get(PROCESS_TAG, "")) and not is_attempt
