@@ -146,7 +146,7 @@ def go_through(
         Registry(context).tag(registered.version, {PROOF: proof.model_dump_json()})
         promotion = promote_model.fn(
             context, registered, proof, made.prepared, made.evaluation, made.package, Slices(),
-            GateConfig(margin=0.5),
+            GateConfig(beat_baseline=False, compare_with_champion=False),
         )  # fmt: skip
         lineage = lineage_of(
             config, source=source, checks=checked, prepared=made.prepared, initial=FRESH_WEIGHTS,
