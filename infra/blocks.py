@@ -24,6 +24,13 @@ KEYS = (
     "concurrency_limit", "enforce_parameter_schema", "pull",
 )  # fmt: skip
 POOL_KEYS = ("name", "work_queue_name", "job_variables")
+# what a gate asks of slices and of groups
+SLICE_DEMANDS = {
+    "slice_minimum": "{metric} of {bound:g} or better in every slice",
+    "slice_loss": "no slice that loses more than {bound:g} against the champion",
+    "parity_gap": "a gap of demographic parity of {bound:g} at most",
+    "odds_gap": "a gap of equalised odds of {bound:g} at most",
+}
 STRATEGIES = ("ENQUEUE", "CANCEL_NEW")
 
 
@@ -181,6 +188,9 @@ def _gate(gate: GateConfig) -> str:
         demands.append("better than the simplest baseline")
     if gate.compare_with_champion:
         demands.append("not worse than the champion on the same rows")
+    for name, words in SLICE_DEMANDS.items():
+        bound = getattr(gate, name)
+        demands += [] if bound is None else [words.format(bound=bound, metric=gate.metric)]
     return ", ".join(demands) + f"; by {gate.metric}" if demands else "none"
 
 

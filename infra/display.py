@@ -121,6 +121,8 @@ def show_summary(
     for warning in summary.warnings:
         _tell(console, "", f"! {warning}", style="yellow")
     console.print(_metric_table(summary))
+    for sentence in summary.slices:
+        _tell(console, "Slices", sentence)
     _tell(console, "Verdict", summary.verdict, style="green" if summary.promoted else "yellow")
     _tell(console, "Model", f"{summary.model} v{summary.version}, {' and '.join(summary.aliases)}")
     _tell(console, "Proof", summary.proof)

@@ -6,12 +6,14 @@ the deployment stage by stage, whole; so a field that the pipeline sets is requi
 a run without it would silently train with the class's default.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import PipelineConfig
 from tasks.datasets import Dataset, get_dataset
 from tasks.errors import ConfigError
+from tasks.membership import WITH_GAPS, sliceable
 from tasks.metrics import known_metrics
 from tasks.models import fields_used
 from tasks.remote import scrubbed
@@ -32,6 +34,8 @@ PROBLEMS = {
     ("evaluation", "calibration_bins"): "classification",
     ("training", "loss"): "regression",
     ("evaluation", "generated_rows"): "text_generation",
+    ("gate", "parity_gap"): "classification",
+    ("gate", "odds_gap"): "classification",
 }
 KINDS = {
     ("preparation", "scaling"): "numeric",
@@ -56,6 +60,8 @@ WITHOUT_SECRET = (
     r"^(?:file://|(?![\s\S]*://)|(?![\s\S]*\?)(?!http[\s\S]*://[^\s/?#]*@)"
     r"(?![\s\S]*://[^\s/?#]*:[^\s/?#]*@))"
 )
+# of a column that has ranges
+EDGES = r"(?:=-?[0-9.]+(?:,-?[0-9.]+)*)?"
 
 
 def plain_form(flow: "Flow[..., Any]") -> dict[str, Any]:
@@ -124,6 +130,8 @@ def _group(
             if shown.get("type") == "array":
                 # the form takes an empty list for a missing one, unless it is said to be allowed
                 shown.setdefault("minItems", 0)
+            if stage == "slices" and shown.get("type") == "array":
+                shown |= _named_columns(dataset, str(shown["description"]))
             properties[name] = shown if values[name] is None else {**shown, "default": values[name]}
     described = {"ingestion": f": {dataset.title}.", "model": f": {config.model.architecture}."}
     hidden = {name for stage_, name in FIXED if stage_ == stage}
@@ -139,6 +147,21 @@ def _group(
         "additionalProperties": False,
         "required": required,
         "default": {key: value for key, value in default.items() if value is not None},
+    }
+
+
+def _named_columns(dataset: Dataset, description: str) -> dict[str, Any]:
+    """A list of columns, those that have ranges with or without edges: so a typo makes no run."""
+    ways = [
+        # not re.escape, whose `\-` JavaScript refuses
+        re.sub(r"[.*+?^${}()|[\]\\/]", r"\\\g<0>", name)
+        + (EDGES if kind in ("numeric", "text") else "")
+        for name, kind in ((column.name, column.kind) for column in dataset.columns)
+        if name in sliceable(dataset.columns)
+    ]
+    return {
+        "items": {"type": "string", "pattern": f"^(?:{'|'.join(ways)})$"},
+        "description": f"{description} Columns: {', '.join(sliceable(dataset.columns))}.",
     }
 
 
@@ -159,6 +182,8 @@ def _applies(stage: str, name: str, dataset: Dataset, architecture: str) -> bool
         return name in ALWAYS_OF_MODEL or name in used
     if stage == "training" and name in WITH_BACKBONE:
         return "pretrained" in used
+    if (stage, name) == ("slices", "sensitive"):
+        return dataset.problem in WITH_GAPS
     if (stage, name) in PROBLEMS:
         return dataset.problem == PROBLEMS[stage, name]
     features = [column for column in dataset.columns if column.role == "feature"]
@@ -205,6 +230,8 @@ def _said(error: Any) -> str:  # jsonschema ships no types
     """What is wrong with one value, which is not shown where it may hold a password."""
     if error.validator == "pattern" and error.validator_value == WITHOUT_SECRET:
         return "an address without user, password and query was expected"
+    if error.validator == "pattern" and error.path[0] == "slices":
+        return f"{error.instance!r} is no column of the dataset, or has edges that are no numbers"
     if error.validator == "required" and error.path:
         return f"{error.message}, as what is given here replaces the pipeline's whole group"
     return scrubbed(str(error.message))

@@ -39,15 +39,32 @@ class Slice(Handoff):
 class FairnessGap(Handoff):
     """How differently the groups of a sensitive column are treated; 0 where they are alike.
 
+    What is not measured is None: the first two for regression, the others for classification, and
+    all where fewer than two groups have enough rows.
+
     Args:
         column: The column.
-        demographic_parity: Largest difference of the shares that are given a class.
-        equalised_odds: Largest difference of the rates of true and of false positives.
+        groups: Its groups that were compared: those with enough rows, blanks and lumps left out.
+        demographic_parity: Largest difference of the shares that are given a class, over the
+            classes; 0 to 1.
+        equalised_odds: Largest difference of the rates of true and of false positives, over the
+            classes; 0 to 1.
+        predictions: Largest difference of mean predictions, in the target's unit.
+        errors: Largest difference of mean absolute errors, in the target's unit.
+        intervals: Per figure by its name here, the lower and the upper end of its interval.
+        labels: Per figure by its name here, the class in which it is as large.
+        reason: Why something is not measured; empty otherwise.
     """
 
     column: str
-    demographic_parity: float
-    equalised_odds: float
+    groups: tuple[str, ...] = ()
+    demographic_parity: float | None = None
+    equalised_odds: float | None = None
+    predictions: float | None = None
+    errors: float | None = None
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+    reason: str = ""
 
 
 class Slices(Handoff):
@@ -56,6 +73,7 @@ class Slices(Handoff):
     Args:
         metric: The gate's metric, of which the slices have an interval.
         confidence: Of the intervals.
+        least_rows: Fewest rows of a slice that a rule judges, and of a group that is compared.
         table: The slices, column by column.
         gaps: Of each sensitive column.
         membership: `.npy`, int32 [test rows, columns]: which of its column's slices a row is in,
@@ -63,16 +81,19 @@ class Slices(Handoff):
         columns: The columns of `membership`, in order.
         pictures: Per file name, a PNG.
         report: The table as JSON.
+        spreadsheet: The table as CSV.
     """
 
     metric: str = ""
     confidence: float = 0.95
+    least_rows: int = 1
     table: tuple[Slice, ...] = ()
     gaps: tuple[FairnessGap, ...] = ()
     membership: StoredFile | None = None
     columns: tuple[str, ...] = ()
     pictures: dict[str, StoredFile] = Field(default_factory=dict)
     report: StoredFile | None = None
+    spreadsheet: StoredFile | None = None
 
 
 class Importance(Handoff):

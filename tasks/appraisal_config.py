@@ -14,8 +14,9 @@ class SliceConfig(StageConfig):
 
     columns: tuple[str, ...] = Field(
         default=(),
-        description="Columns of the source by whose values the test rows are sliced; a numeric "
-        "one by its quartiles, or by edges: 'age=25,40,65'.",
+        description="Columns by whose values the test rows are sliced, also those that are no "
+        "features: a numeric one by its quartiles, or by edges such as 'age=25,40,65'; a text by "
+        "its number of words.",
     )
     sensitive: tuple[str, ...] = Field(
         default=(),

@@ -22,6 +22,10 @@ RULES = {
     "beat_baseline": "beats the simplest baseline",
     "not_worse": "is not worse than the champion before",
     "better": "is better than the champion before",
+    "slice_minimum": "keeps the bound in every slice",
+    "slice_loss": "loses no more than allowed in any slice",
+    "parity_gap": "gives classes to all groups alike (gap of demographic parity)",
+    "odds_gap": "is as right for all groups (gap of equalised odds)",
 }
 
 

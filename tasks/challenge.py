@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import prover
+from tasks.appraisal import Slices
 from tasks.clusters import cluster_rows
 from tasks.config import GateConfig
 from tasks.errors import ConfigError, DataError, ProofFailed
@@ -18,6 +19,7 @@ from tasks.registry import SPLIT, Registry
 from tasks.rules import Comparison
 from tasks.sequence_metrics import comparable_rows
 from tasks.significance import paired_difference
+from tasks.slice_comparison import Compared, compare_slices
 from tasks.snapshots import read_snapshot
 from tasks.storage import Storage
 from tasks.unseen import described_columns, rows_tested
@@ -79,6 +81,7 @@ def compare(
     champion: int,
     prepared: PreparedData,
     evaluation: Evaluation,
+    slices: Slices,
     config: GateConfig,
 ) -> Comparison:
     """Measures the model and today's champion on the test rows that neither was trained on.
@@ -89,6 +92,7 @@ def compare(
         champion: Its version.
         prepared: Gives the test rows.
         evaluation: Gives the model's predictions for them.
+        slices: Of the test rows.
         config: Gives the metric, how sure its difference is to be, and the fewest rows.
     """
     storage = Storage(context.storage_uri)
@@ -115,9 +119,20 @@ def compare(
     except (ConfigError, DataError, ProofFailed, ValueError) as error:
         logger.warning("Champion v%d cannot be compared with: %s", champion, error)
         return Comparison(champion, obstacle=str(error).rstrip("."))
-    theirs = aligned(found.values, found.columns, classes)
-    clusters = cluster_rows(storage, prepared, rows[unseen], config.clusters)
-    return _measured(champion, prepared, truth[unseen], ours[unseen], theirs, clusters, config)
+    members = (
+        storage.array(slices.membership)[unseen]
+        if slices.membership and config.slice_loss is not None
+        else None
+    )
+    compared = Compared(
+        prepared.snapshot.problem,
+        truth[unseen],
+        ours[unseen],
+        aligned(found.values, found.columns, classes),
+        classes,
+        cluster_rows(storage, prepared, rows[unseen], config.clusters),
+    )
+    return _measured(champion, compared, slices, members, config)
 
 
 def gain_over_baseline(
@@ -154,17 +169,15 @@ def gain_over_baseline(
 
 def _measured(
     champion: int,
-    prepared: PreparedData,
-    truth: NDArray[Any],
-    ours: NDArray[np.float32],
-    theirs: NDArray[np.float32],
-    clusters: NDArray[np.int64] | None,
+    compared: Compared,
+    slices: Slices,
+    members: NDArray[np.int32] | None,
     config: GateConfig,
 ) -> Comparison:
     """The figures of both on the same rows."""
-    problem, classes = prepared.snapshot.problem, prepared.classes
+    problem, classes = compared.problem, compared.classes
     if problem == "text_generation":
-        same = comparable_rows(ours, theirs)
+        same = comparable_rows(compared.ours, compared.theirs)
         if same.sum() < config.minimum_rows:
             obstacle = (
                 f"it cuts texts into other tokens, and only {same.sum():,} of these {len(same):,} "
@@ -172,8 +185,9 @@ def _measured(
                 "(gate.minimum_rows)"
             )
             return Comparison(champion, obstacle=obstacle)
-        truth, ours, theirs = truth[same], ours[same], theirs[same]
-        clusters = None if clusters is None else clusters[same]
+        compared = compared.some(same)
+        members = None if members is None else members[same]
+    truth, ours, theirs = compared.truth, compared.ours, compared.theirs
     return Comparison(
         champion,
         rows=len(truth),
@@ -187,6 +201,7 @@ def _measured(
             theirs,
             classes=classes,
             confidence=config.confidence,
-            clusters=clusters,
+            clusters=compared.clusters,
         ),
+        slices=() if members is None else compare_slices(slices, members, compared, config),
     )

@@ -237,9 +237,9 @@ class GateConfig(StageConfig):
     slice_loss: float | None = Field(
         default=None,
         ge=0,
-        lt=1,
         description="The most that any slice may lose against the champion on the same rows, in "
-        "units of the metric: 0.02 are two points of accuracy.",
+        "units of the metric: 0.02 are two points of accuracy. A larger loss counts where chance "
+        "alone does not explain it, at the confidence for all slices together.",
     )
     slice_minimum: float | None = Field(
         default=None,
@@ -250,13 +250,15 @@ class GateConfig(StageConfig):
         default=None,
         ge=0,
         le=1,
-        description="Largest gap of demographic parity between the groups of a sensitive column.",
+        description="Largest gap of demographic parity between the groups of a sensitive column: "
+        "of the shares of their rows that are given a class.",
     )
     odds_gap: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Largest gap of equalised odds between the groups of a sensitive column.",
+        description="Largest gap of equalised odds between the groups of a sensitive column: of "
+        "their rates of true and of false positives.",
     )
     latency_ms: float | None = Field(
         default=None,

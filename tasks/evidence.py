@@ -1,8 +1,10 @@
 """What each hand-off shows of a run: the metrics, tags and files that are kept with it."""
 
 import json
+import re
 from dataclasses import dataclass, field
 
+from tasks.appraisal import Slices
 from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot, StoredFile
 from tasks.judgement import (
     Contender,
@@ -14,7 +16,10 @@ from tasks.judgement import (
     RegisteredModel,
     TrainedModel,
 )
+from tasks.slice_tables import measured_gaps
 
+# of a run's page; the tables have all
+SLICES_LOGGED = 100
 INITIAL_TAG = "roundhouse.initial"
 
 
@@ -86,6 +91,15 @@ def evidence_of(handoff: Handoff, *, with_history: bool) -> Evidence:
         case Contender():
             return _of_contender(handoff)
         case _:
+            return _of_appraisal(handoff)
+
+
+def _of_appraisal(handoff: Handoff) -> Evidence:
+    """The evidence in a hand-off that tells of a model what its figures do not."""
+    match handoff:
+        case Slices():
+            return _of_slices(handoff)
+        case _:
             return Evidence()
 
 
@@ -136,6 +150,14 @@ def outcome_of(handoff: Handoff) -> str:
         case Promotion():
             return "champion" if handoff.champion == handoff.version else "not promoted"
         case _:
+            return _appraisal_in_words(handoff)
+
+
+def _appraisal_in_words(handoff: Handoff) -> str:
+    match handoff:
+        case Slices(columns=columns, table=table):
+            return f"{len(table)} slices by {', '.join(columns)}" if columns else "none asked for"
+        case _:
             return ""
 
 
@@ -185,6 +207,34 @@ def _of_evaluation(handoff: Evaluation) -> Evidence:
             **{f"pictures/{name}": file for name, file in handoff.pictures.items()},
         },
     )
+
+
+def _of_slices(handoff: Slices) -> Evidence:
+    """The gate's metric in each slice, the largest of each column first where there are many."""
+    metric = handoff.metric
+    measured = [part for part in handoff.table if metric in part.metrics]
+    found = {
+        f"slice/{in_metric_name(part.column)}/{in_metric_name(part.value)}": part.metrics[metric]
+        for part in measured[:SLICES_LOGGED]
+    }
+    gaps = {
+        f"fairness/{in_metric_name(gap.column)}/{name}": value
+        for gap in handoff.gaps
+        for name, value in measured_gaps(gap).items()
+    }
+    files = {"slices.json": handoff.report, "slices.csv": handoff.spreadsheet}
+    return Evidence(
+        metrics=tuple((name, value, 0) for name, value in {**found, **gaps}.items()),
+        files={
+            **{name: file for name, file in files.items() if file is not None},
+            **{f"pictures/{name}": file for name, file in handoff.pictures.items()},
+        },
+    )
+
+
+def in_metric_name(value: str) -> str:
+    """A value as a part of the name of a metric, for which MLflow takes few characters."""
+    return re.sub(r"[^\w .:-]|^[ .]+|[ .]+$", "_", value, flags=re.ASCII) or "_"
 
 
 def _of_contender(handoff: Contender) -> Evidence:

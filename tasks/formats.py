@@ -9,7 +9,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import numpy as np
 
@@ -161,14 +161,18 @@ def read_whole_numbers(path: Path, width: int) -> np.ndarray:
 
 
 def read_table(
-    path: Path, columns: tuple[Column, ...], *, header: bool = True
+    path: Path,
+    columns: tuple[Column, ...],
+    *,
+    first_line: Literal["names", "other", "row"] = "names",
 ) -> tuple[pyarrow.Table, list[str]]:
     """A CSV file in UTF-8 as a table of typed columns; blanks and NaN become nulls.
 
     Args:
         path: The file, packed or not.
         columns: The columns it must have, in any order.
-        header: Whether the first line names the columns; else they are `columns`, in order.
+        first_line: Whether the first line names the columns, says something else, or is the first
+            row; where it does not name them, they are `columns`, in order.
 
     Returns:
         The table, its columns in the order of `columns`; and the cells of the first line.
@@ -180,9 +184,9 @@ def read_table(
     text = _text(path)
     end = text.find("\n") + 1 or len(text)
     first = [cell.strip() for cell in next(csv.reader([text[:end].strip("\r\n")]), [])]
-    names = first if header else [column.name for column in columns]
+    names = first if first_line == "names" else [column.name for column in columns]
     check_names(names, columns, path)
-    table = _strings(text[end:], names, path)
+    table = _strings(text[0 if first_line == "row" else end :], names, path)
     if table.num_rows == 0:
         raise SourceError(f"The file {path} has a first line and no rows below it. {ANEW}")
     return typed(table, columns, path), first

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from tasks.appraisal import Slices
 from tasks.baselines import simplest_of
 from tasks.config import GateConfig
 from tasks.errors import ConfigError
@@ -17,6 +18,9 @@ from tasks.rules import (
     too_few,
     trial_run,
 )
+from tasks.slice_rules import slice_rules
+
+NO_SLICES = Slices()
 
 
 def require_known(metric: str, problem: Problem) -> None:
@@ -42,6 +46,7 @@ def judge(
     rows: int,
     trial: bool = False,
     gain: Difference | None = None,
+    slices: Slices = NO_SLICES,
 ) -> Verdict:
     """Judges a model by all rules that apply; it is promoted if every one of them holds.
 
@@ -54,6 +59,7 @@ def judge(
         rows: Number of test rows.
         trial: Only some of the rows were used, so the model is not for service.
         gain: Over the simplest baseline, with how sure that is; None if only figures are known.
+        slices: The model's figures in each slice of the test rows.
 
     Raises:
         ConfigError: The metric is not one of the problem's.
@@ -76,6 +82,7 @@ def judge(
         rules.append(baseline_beaten(config, value, simplest, baselines[simplest], gain))
     if comparison is not None and config.compare_with_champion:
         rules.append(against_champion(comparison, config))
+    rules += slice_rules(slices, comparison, config)
     plain = {name: figures for name, figures in baselines.items() if name != simplest}
     return _verdict(config, value, tuple(rules), comparison, plain)
 

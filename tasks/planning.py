@@ -16,6 +16,7 @@ from tasks.freshness import Standing, find_standing, locate_source
 from tasks.handoffs import Handoff, RunContext, Source
 from tasks.home import prepare_home
 from tasks.lineage import describe_surroundings
+from tasks.membership import require_slices
 from tasks.models import require_architecture
 from tasks.parameters import parameters_of, shown_configuration
 from tasks.progress import name_flow_run
@@ -62,6 +63,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     gate.require_known(config.gate.metric, dataset.problem)
     clusters.require_column(config, dataset.columns)
     require_baseline(config, dataset.problem, dataset.columns)
+    require_slices(config, dataset.problem, dataset.columns)
     require_architecture(config.model.architecture)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
     artifacts = None if settings.tracking_uri else settings.artifact_root

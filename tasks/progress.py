@@ -100,6 +100,24 @@ def show_summary(context: RunContext, markdown: str, rows: list[dict[str, str]])
     create_table_artifact(rows, key=f"{context.pipeline}-metrics", description="Test rows")
 
 
+def show_slices(
+    context: RunContext, slices: list[dict[str, str]], gaps: list[dict[str, str]]
+) -> None:
+    """Puts the tables of slices and of gaps between groups on the Prefect run, where there are any.
+
+    Args:
+        context: The run.
+        slices: One row per slice.
+        gaps: One row per sensitive column and figure.
+    """
+    if TaskRunContext.get() is None and FlowRunContext.get() is None:
+        return
+    told = {"slices": "Slices of the test rows", "fairness": "Gaps between groups, test rows"}
+    for name, rows in (("slices", slices), ("fairness", gaps)):
+        if rows:
+            create_table_artifact(rows, key=f"{context.pipeline}-{name}", description=told[name])
+
+
 def show_ranking(context: RunContext, rows: list[dict[str, str]], page: str) -> None:
     """Puts the table of a comparison on the Prefect run.
 

@@ -37,10 +37,13 @@ logger = logging.getLogger(__name__)
         "tasks.outputs",
         "tasks.prover",
         "tasks.registry",
+        "tasks.resampling",
         "tasks.rescoring",
         "tasks.rules",
         "tasks.sequence_metrics",
         "tasks.significance",
+        "tasks.slice_comparison",
+        "tasks.slice_rules",
         "tasks.snapshots",
         "tasks.splitting",
         "tasks.unseen",
@@ -75,7 +78,7 @@ def promote_model(
             return _unmoved(registry, version)
         comparison = None
         if before is not None and config.compare_with_champion:
-            comparison = compare(context, registry, before, prepared, evaluation, config)
+            comparison = compare(context, registry, before, prepared, evaluation, slices, config)
         elif before is not None:
             comparison = Comparison(before)
         verdict = gate.judge(
@@ -87,6 +90,7 @@ def promote_model(
             rows=evaluation.rows,
             trial=prepared.snapshot.trial,
             gain=gain,
+            slices=slices,
         )
         _move(registry, version, before, verdict)
     logger.info("%s v%d: %s", registry.name, version, verdict.reason)

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.handoffs import Problem
-from tasks.metrics import BINARY, figure, scaled_to_one
+from tasks.metrics import BINARY, scaled_to_one
 from tasks.outputs import widened
 from tasks.sequence_metrics import entity_counts, perplexity_of
 
 Index = NDArray[np.int64]
 Score = Callable[[Index], float]
+# of the calibration error, as `tasks.metrics.measure` has it by default
+BINS = 10
 
 
 def scorer(
@@ -21,21 +23,19 @@ def scorer(
     metric: str,
     truth: NDArray[Any],
     ours: NDArray[np.floating],
-    theirs: NDArray[np.floating],
+    theirs: NDArray[np.floating] | None,
     classes: Sequence[str],
 ) -> Score:
     """The metric of any choice of rows: 0 to n - 1 as ours predicts them, n to 2n - 1 as theirs.
 
     What is a function of sums over rows is summed up once per row, as it is asked for thousands of
-    times.
+    times. Without theirs there are the rows 0 to n - 1 alone.
     """
-    if ours.ndim > 1:
-        width = max(ours.shape[1], theirs.shape[1])
-        ours, theirs = (
-            found if problem == "classification" else widened(found, width)
-            for found in (ours, theirs)
-        )
-    truth, found = np.concatenate([truth, truth]), np.concatenate([ours, theirs])
+    models = [ours] if theirs is None else [ours, theirs]
+    if problem != "classification" and ours.ndim > 1:
+        width = max(found.shape[1] for found in models)
+        models = [widened(found, width) for found in models]
+    truth, found = np.concatenate([truth] * len(models)), np.concatenate(models)
     if problem == "token_classification":
         counts = entity_counts(truth, found, classes)
         return lambda index: _of_entities(metric, counts[index].sum(axis=0))
@@ -45,13 +45,27 @@ def scorer(
         return lambda index: perplexity_of(float(logs[index].sum()), int(tokens[index].sum()))
     if problem == "classification":
         return _of_classes(metric, truth, found)
-    if metric == "r2":
-        return lambda index: figure(problem, metric, truth[index], found[index])
-    off: NDArray[np.float64] = np.abs(found.astype(np.float64) - truth)
+    return _of_values(metric, truth, found)
+
+
+def _of_values(metric: str, targets: NDArray[Any], found: NDArray[np.floating]) -> Score:
+    off: NDArray[np.float64] = np.abs(found.astype(np.float64) - targets)
     if metric == "mae":
         return lambda index: float(off[index].mean())
     squares = np.square(off)
-    return lambda index: math.sqrt(squares[index].mean())
+    if metric == "rmse":
+        return lambda index: math.sqrt(squares[index].mean())
+    middle = np.asarray(targets - targets.mean(dtype=np.float64), np.float64)
+
+    def r2(index: Index) -> float:
+        if len(index) < 2:  # noqa: PLR2004  # where it is undefined
+            return math.nan
+        spread, lost = np.square(middle[index]).sum(), float(squares[index].sum())
+        spread = float(spread - middle[index].sum() ** 2 / len(index))
+        # as scikit-learn has it of targets that are all alike
+        return 1 - lost / spread if spread > 0 else float(lost == 0)
+
+    return r2
 
 
 def _of_classes(metric: str, labels: NDArray[Any], found: NDArray[np.floating]) -> Score:
@@ -76,7 +90,7 @@ def _of_classes(metric: str, labels: NDArray[Any], found: NDArray[np.floating]) 
         areas = [_Area(labels == label, ranks[:, label], metric) for label in scored]
         return lambda index: float(np.mean([area(index) for area in areas]))
     if metric == "calibration_error":
-        return lambda index: figure("classification", metric, labels[index], probabilities[index])
+        return _of_calibration(labels, probabilities)
     cells = labels * classes + probabilities.argmax(axis=1)
     size = classes * classes
 
@@ -85,6 +99,14 @@ def _of_classes(metric: str, labels: NDArray[Any], found: NDArray[np.floating]) 
         return _of_confusion(metric, confusion)
 
     return of_cells
+
+
+def _of_calibration(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> Score:
+    """Within a bin, the share of rows times the gap is the sum of the rows' own over all rows."""
+    confidence = probabilities.max(axis=1)
+    gap = confidence - (probabilities.argmax(axis=1) == labels)
+    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return lambda index: float(np.abs(np.bincount(bins[index], gap[index])).sum() / len(index))
 
 
 class _Area:

@@ -31,6 +31,33 @@ REPLACE = "to replace it anyway: --set gate.compare_with_champion=false"
 
 
 @dataclass(frozen=True)
+class ComparedSlice:
+    """A model and today's champion on the same rows of one slice.
+
+    Args:
+        column: The column that is sliced.
+        value: The slice's value or range.
+        rows: Rows that neither was trained on.
+        challenger: The gate's metric of the model that is judged.
+        champion: That of the champion.
+        difference: Positive where the model that is judged is better; None where it loses no more
+            than is allowed, or too few rows tell.
+    """
+
+    column: str
+    value: str
+    rows: int
+    challenger: float
+    champion: float
+    difference: Difference | None = None
+
+    @property
+    def name(self) -> str:
+        """Column and value, as in a sentence."""
+        return f"{self.column} '{self.value}'"
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A model and today's champion on the same rows.
 
@@ -41,6 +68,7 @@ class Comparison:
         champion: Metrics of the champion.
         difference: Of the gate's metric, positive where the model that is judged is better.
         obstacle: Why they could not be compared, as the end of a sentence; empty if they could.
+        slices: The slices of these rows that have enough of them, where a rule is about them.
     """
 
     version: int
@@ -49,6 +77,7 @@ class Comparison:
     champion: Mapping[str, float] = field(default_factory=dict)
     difference: Difference | None = None
     obstacle: str = ""
+    slices: tuple[ComparedSlice, ...] = ()
 
 
 def trial_run(rows: int) -> Rule:

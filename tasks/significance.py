@@ -10,21 +10,16 @@ from numpy.typing import NDArray
 from tasks.handoffs import Problem
 from tasks.judgement import Difference
 from tasks.metrics import HIGHER_IS_BETTER
+from tasks.resampling import (
+    BY_LABEL,
+    ROWS_AT_MOST,
+    RULE_OF_THREE,
+    Drawing,
+    bootstrap_interval,
+    chance_of,
+)
 from tasks.rescoring import Index, scorer
 
-# enough for the ends of a 99 % interval to be among the drawn, not beyond them
-RESAMPLES = 1_000
-# an interval of so many rows is narrow enough; more would take minutes
-ROWS_AT_MOST = 20_000
-# of indices that are drawn at once, which bounds the memory
-DRAWN_AT_ONCE = 2**21
-# where fewer resamples have all of the classes, too few rows are of one
-DEFINED_AT_LEAST = 0.5
-# shares of rows that a model answers by a label; where few differ, resampling is too sure
-BY_LABEL = frozenset({
-    "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "precision", "recall", "f1",
-})  # fmt: skip
-RULE_OF_THREE = 3
 # nobody waits for more than so many times the rows there are
 TIMES_AT_MOST = 1_000
 
@@ -90,16 +85,16 @@ def paired_difference(
         truth, ours, theirs = truth[::step], ours[::step], theirs[::step]
         clusters = None if clusters is None else clusters[::step]
         gain = _gain(problem, metric, truth, ours, theirs, classes)
-    draw = _Drawing(len(truth), clusters)
-    ends = _bootstrap(gain, draw, confidence)
+    draw = Drawing(len(truth), clusters)
+    ends = bootstrap_interval(lambda rows: gain(rows, rows + draw.rows), draw, confidence)
     if ends is None:
         return None
     if problem == "classification" and metric == "accuracy":
         found = disagreements(truth, ours, theirs)
         ends = _outer(ends, agresti_min(*found, len(truth), confidence))
-        chance = mcnemar(*found) if clusters is None else _permutation(gain, draw)
+        chance = mcnemar(*found) if clusters is None else chance_of(gain, draw)
     else:
-        chance = _permutation(gain, draw)
+        chance = chance_of(gain, draw)
     if metric in BY_LABEL or problem == "token_classification":
         reach = RULE_OF_THREE / len(truth)
         ends = _outer(ends, (value - reach, value + reach))
@@ -122,76 +117,6 @@ def _gain(
     score = scorer(problem, metric, truth, ours, theirs, classes)
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     return lambda first, second: sign * (score(first) - score(second))
-
-
-class _Drawing:
-    """What is drawn or swapped: single rows, or all rows of a cluster together.
-
-    Args:
-        rows: Number of rows.
-        clusters: Which cluster each is in, [rows]; None where each stands alone.
-    """
-
-    def __init__(self, rows: int, clusters: NDArray[np.int64] | None) -> None:
-        self.rows = self.count = rows
-        self._order: Index | None = None
-        if clusters is not None:
-            _, codes, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-            self.count = len(sizes)
-            self._order, self._sizes = np.argsort(codes, kind="stable"), sizes
-            self._starts = np.cumsum(sizes) - sizes
-
-    def __call__(self, chosen: Index) -> Index:
-        """The places of the rows of what was chosen; from `count` on of the other's predictions."""
-        if self._order is None:
-            return chosen
-        cluster = chosen % self.count
-        sizes = self._sizes[cluster]
-        # the place in its cluster of each row, counted on from where its cluster begins
-        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        rows: Index = self._order[np.repeat(self._starts[cluster], sizes) + within]
-        rows += np.repeat(np.where(chosen < self.count, 0, self.rows), sizes)
-        return rows
-
-
-def _bootstrap(
-    gain: Callable[[Index, Index], float], draw: _Drawing, confidence: float
-) -> tuple[float, float] | None:
-    from scipy import stats
-
-    def drawn_gain(chosen: Index) -> float:
-        rows = draw(chosen)
-        return gain(rows, rows + draw.rows)
-
-    if draw.count < 2:  # noqa: PLR2004  # of one nothing can be drawn
-        return None
-    drawn = stats.bootstrap(
-        (np.arange(draw.count),), drawn_gain, vectorized=False,
-        n_resamples=RESAMPLES, batch=max(1, DRAWN_AT_ONCE // draw.rows), method="percentile",
-        rng=np.random.default_rng(0),
-    ).bootstrap_distribution  # fmt: skip
-    # a resample without one of the classes says nothing
-    known = drawn[np.isfinite(drawn)]
-    if len(known) < DEFINED_AT_LEAST * RESAMPLES:
-        return None
-    expanded = math.sqrt(draw.count / (draw.count - 1)) * stats.t.ppf(
-        (1 - confidence) / 2, draw.count - 1
-    )
-    tail = stats.norm.cdf(expanded)
-    low, high = np.quantile(known, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _permutation(gain: Callable[[Index, Index], float], draw: _Drawing) -> float:
-    from scipy import stats
-
-    index = np.arange(draw.count)
-    found = stats.permutation_test(
-        (index, index + draw.count), lambda first, second: gain(draw(first), draw(second)),
-        permutation_type="samples", vectorized=False, n_resamples=RESAMPLES,
-        batch=max(1, DRAWN_AT_ONCE // draw.rows), rng=np.random.default_rng(0),
-    )  # fmt: skip
-    return float(found.pvalue)
 
 
 def _outer(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:

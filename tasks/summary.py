@@ -11,8 +11,9 @@ from tasks.handoffs import Handoff, RunContext
 from tasks.judgement import Rule, TrainedModel
 from tasks.lineage import describe_surroundings, prefect_address
 from tasks.parameters import shown_configuration
-from tasks.progress import show_summary
+from tasks.progress import show_slices, show_summary
 from tasks.registry import RECORDED, Registry
+from tasks.slice_tables import gap_rows, slice_rows, slices_in_words
 from tasks.stages import stage
 
 SHOWN = (
@@ -38,6 +39,7 @@ class Summary(Handoff):
         model: Name of the registered model.
         version: Its version.
         aliases: The aliases that the version has now.
+        slices: Sentences on the worst slice of the test rows, and on gaps between groups.
         proof: One sentence on the fresh process that loaded the version.
         page: Address of the run in the Prefect pages, which leads on to MLflow's.
     """
@@ -55,6 +57,7 @@ class Summary(Handoff):
     model: str = ""
     version: int = 0
     aliases: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
     proof: str = ""
     page: str = ""
 
@@ -75,7 +78,16 @@ def lineage_of(config: PipelineConfig, **handoffs: Handoff) -> Lineage:
     )
 
 
-@stage(code=("tasks.registry",), reuse=False)
+@stage(
+    code=(
+        "tasks.metrics",
+        "tasks.outputs",
+        "tasks.registry",
+        "tasks.sequence_metrics",
+        "tasks.slice_tables",
+    ),
+    reuse=False,
+)
 def summarise_run(context: RunContext, lineage: Lineage, card: ModelCard) -> Summary:
     """Logs lineage.json and summary.md, and shows the summary in Prefect with links both ways.
 
@@ -89,6 +101,7 @@ def summarise_run(context: RunContext, lineage: Lineage, card: ModelCard) -> Sum
     link = f"\n- Prefect: [{summary.page}]({summary.page})" if summary.page else ""
     tracking.describe_run(context, markdown + link)
     show_summary(context, markdown, metric_rows(summary))
+    show_slices(context, slice_rows(lineage.slices), gap_rows(lineage.slices))
     Registry(context).tag(summary.version, {RECORDED: context.run_id})
     return summary
 
@@ -118,6 +131,7 @@ def summarise(context: RunContext, lineage: Lineage) -> Summary:
         model=registered.name,
         version=registered.version,
         aliases=("champion", "challenger") if is_champion else ("challenger",),
+        slices=slices_in_words(lineage.slices),
         proof=f"a fresh process loaded {proof.uri} and reproduced {proof.rows} predictions "
         f"(largest difference {proof.largest_difference:.1g})",
         page=prefect_address(),
@@ -155,6 +169,7 @@ def as_markdown(summary: Summary, trained: TrainedModel) -> str:
         f"- Data: {summary.rows:,} rows, {passed} of {total} checks passed",
         f"- Training: {training_in_words(trained)}, "
         f"{', '.join(trained.hardware.devices)}, seed {trained.seed}",
+        *(f"- Slices: {sentence}" for sentence in summary.slices),
         f"- Proof: {summary.proof}",
         f"- Aliases: {', '.join(summary.aliases)}",
         *(f"- Warning: {warning}" for warning in summary.warnings),

@@ -37,6 +37,10 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "bike-demand": ("training.epochs=10", "gate.baseline_margin=0", "gate.beat_baseline=false"),
     "churn": ("training.epochs=20",),
     "churn-boosting": ("training.epochs=40",),
+    "income": (
+        "training.epochs=20", "gate.beat_baseline=false", "gate.slice_minimum=0.1",
+        "gate.odds_gap=1", "model.leaf_rows=10",
+    ),
 }  # fmt: skip
 
 

@@ -34,6 +34,7 @@ def write_all(folder: Path, telco: Callable[..., pd.DataFrame]) -> None:
     write_messages(folder / "sms-spam")
     write_entities(folder / "wnut17")
     write_rentals(folder / "bike-sharing")
+    write_census(folder / "adult-census")
 
 
 def write_mnist(folder: Path, **rows: int) -> None:
@@ -141,3 +142,23 @@ def write_rentals(folder: Path) -> None:
             "casual": casual, "registered": registered, "cnt": casual + registered,
         }
     ).to_csv(folder / "hour.csv", index=False)  # fmt: skip
+
+
+def write_census(folder: Path, rows: int = 900) -> None:
+    """People who earn more the longer they learnt and work; a comma and a space, `?` for blanks."""
+    from data_checks.suites.adult_census import CATEGORIES
+
+    random = np.random.default_rng(4)
+    folder.mkdir()
+    people = {name: random.choice(values, rows) for name, values in CATEGORIES.items()}
+    age, years, hours = (random.integers(*ends, rows) for ends in ((17, 90), (1, 17), (10, 80)))
+    earns = years * 3 + hours / 2 + random.normal(0, 6, rows) > 55
+    people["workclass"][:40] = "?"
+    columns = [
+        age, people["workclass"], random.integers(10_000, 500_000, rows), people["education"],
+        years, people["marital-status"], people["occupation"], people["relationship"],
+        people["race"], people["sex"], np.zeros(rows, int), np.zeros(rows, int), hours,
+        np.full(rows, "United-States"), np.where(earns, ">50K", "<=50K"),
+    ]  # fmt: skip
+    lines = [", ".join(map(str, row)) for row in zip(*columns, strict=True)]
+    (folder / "adult.data").write_text("\n".join(lines) + "\n")

@@ -50,8 +50,8 @@ CARRIERS = {
 # these have a part in what a stage hands on, and none in what a model becomes
 SHOWN = {
     "data_checks.page", "tasks.canvas", "tasks.illustration", "tasks.pictures", "tasks.prover",
-    "tasks.registry", "tasks.sources",
-    "tasks.logged_models",
+    "tasks.logged_models", "tasks.registry", "tasks.slice_pictures", "tasks.slice_tables",
+    "tasks.sources",
 }  # fmt: skip
 # two lists of what there is, in which a new name changes nothing for the others
 LISTS = {"tasks.datasets", "data_checks.suites"}

@@ -33,7 +33,7 @@ def read(files: Mapping[str, Path]) -> pyarrow.Table:
     """Rows of 30 measures and the label's number, below a line with counts and label names."""
     import pyarrow.compute as pc
 
-    table, first = read_table(files[FILE], COLUMNS, header=False)
+    table, first = read_table(files[FILE], COLUMNS, first_line="other")
     names = first[2:]
     number = table["diagnosis"]
     known = {str(index): name for index, name in enumerate(names)}
