@@ -1,6 +1,7 @@
 """Rows drawn anew a thousand times: the interval of a figure, and whether chance makes it."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,12 +75,14 @@ def resampled(
 
     if draw.count < 2:  # noqa: PLR2004  # of one nothing can be drawn
         return None
-    drawn = stats.bootstrap(
-        (np.arange(draw.count),), lambda chosen: statistic(draw(chosen)), vectorized=False,
-        n_resamples=resamples, batch=max(1, DRAWN_AT_ONCE // draw.rows), method="percentile",
-        rng=np.random.default_rng(0),
-    ).bootstrap_distribution  # fmt: skip
-    # a resample without one of the classes says nothing
+    with warnings.catch_warnings():
+        # a resample without one of the classes says nothing, and is left out below
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        drawn = stats.bootstrap(
+            (np.arange(draw.count),), lambda chosen: statistic(draw(chosen)), vectorized=False,
+            n_resamples=resamples, batch=max(1, DRAWN_AT_ONCE // draw.rows), method="percentile",
+            rng=np.random.default_rng(0),
+        ).bootstrap_distribution  # fmt: skip
     known: NDArray[np.float64] = drawn[np.isfinite(drawn)]
     return known if len(known) >= DEFINED_AT_LEAST * resamples else None
 

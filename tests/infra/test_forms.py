@@ -145,3 +145,21 @@ def test_a_group_says_what_must_be_sent_with_it_through_the_api() -> None:
     assert mistakes(form, alone) == []
     sentence = "'learning_rate' is a required property, as what is given here replaces"
     assert sentence in mistakes(form, alone, complete=True)[0]
+
+
+def test_slices_are_chosen_among_the_columns_of_the_data() -> None:
+    form = form_of("income")
+    for columns, expected in (
+        (["age", "age=25,40,65", "sex", "hours-per-week=-1.5"], []),
+        (["agee"], ["slices.columns.0: 'agee' is no column of the dataset, or has edges"]),
+        (["sex=1"], ["slices.columns.0: 'sex=1' is no column of the dataset"]),
+    ):
+        found = mistakes(form, with_change("income", "slices", columns=columns))
+        assert len(found) == len(expected)
+        assert all(map(str.startswith, found, expected))
+    shown = dict(fields(form))["slices.sensitive"]
+    assert shown["default"] == ["sex", "race"]
+    assert "Columns: age, workclass, fnlwgt, " in shown["description"]
+    texts = dict(fields(form_of("text-generation")))
+    assert "slices.columns" in texts
+    assert not {"slices.sensitive", "gate.parity_gap", "gate.odds_gap"} & texts.keys()

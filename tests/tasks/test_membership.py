@@ -33,9 +33,7 @@ def sliced(values, name, edges=(), least_rows=2, **changed):
     array = pa.chunked_array([pa.array(values, arrow_type(asked))])
     found = partition(array, SlicedColumn(asked, edges, sensitive=False), least_rows)
     assert found.codes.dtype == np.int32
-    rows = {
-        value: np.flatnonzero(found.codes == n).tolist() for n, value in enumerate(found.names)
-    }
+    rows = {value: np.flatnonzero(found.codes == n).tolist() for n, value in enumerate(found.names)}
     assert sorted(row for chosen in rows.values() for row in chosen) == list(range(len(values)))
     return rows, found.groups
 

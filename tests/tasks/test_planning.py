@@ -6,7 +6,7 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from infra.pipelines import get_pipeline, load_pipelines
+from infra.pipelines import configure, get_pipeline, load_pipelines
 from tasks.errors import ConfigError
 from tasks.planning import plan_run
 from tasks.settings import Settings
@@ -31,3 +31,21 @@ def test_a_deployed_run_never_trains_into_a_home_of_its_workers(
         ):
             run_flow(planning, run, parameters={"home": str(tmp_path / "home")})
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (["slices.sensitive=[race]"], "slices.sensitive names the column 'race', which there is"),
+        (["slices.columns=[digit=3]"], "expected no edges, as it is of kind category"),
+        (["gate.slice_loss=0.02"], "gate.slice_loss is set and there are no slices"),
+    ],
+)
+def test_slices_that_cannot_be_made_are_refused_before_there_is_a_run(
+    changes: list[str], sentence: str, tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path / "home")
+    config = configure(load_pipelines(settings.pipelines)["digits"], changes)
+    with pytest.raises(ConfigError, match=sentence):
+        plan_run.fn(config, settings)
+    assert not (tmp_path / "home" / "mlflow.db").exists()

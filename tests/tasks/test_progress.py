@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks import progress, tracking
 from tasks.handoffs import RunContext
-from tasks.progress import EpochReport, name_flow_run, run_links, show_summary
+from tasks.progress import EpochReport, name_flow_run, run_links, show_slices, show_summary
 
 ROWS = [{"metric": "accuracy", "this model": "0.9000"}]
 
@@ -88,12 +88,15 @@ def test_a_flow_run_is_named_and_shows_summary_table_and_links(
     def show() -> None:
         name_flow_run("trial: first training")
         show_summary(context, "# How it went", ROWS)
+        show_slices(context, ROWS, [])
 
     show()
     (page,) = artifacts(prefect, "trial-summary")
     assert page.startswith("# How it went\n\n- [MLflow run](http://127.0.0.1:5000/#/experiments/")
     assert f"/runs/{context.run_id}" in page
     assert [json.loads(table) for table in artifacts(prefect, "trial-metrics")] == [ROWS]
+    assert [json.loads(table) for table in artifacts(prefect, "trial-slices")] == [ROWS]
+    assert artifacts(prefect, "trial-fairness") == []
     names = [run["name"] for run in prefect("flow_runs/filter", sort="START_TIME_DESC")]
     assert "trial: first training" in names
 
@@ -101,6 +104,7 @@ def test_a_flow_run_is_named_and_shows_summary_table_and_links(
 def test_outside_of_prefect_nothing_is_shown(context: RunContext) -> None:
     name_flow_run("nobody's")
     show_summary(context, "# nothing", ROWS)
+    show_slices(context, ROWS, ROWS)
 
 
 def test_of_a_home_the_links_say_how_to_open_them(context: RunContext) -> None:
