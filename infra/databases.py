@@ -17,7 +17,7 @@ from pathlib import Path
 
 from infra.environment import QUIET
 from tasks.settings import Settings
-from tasks.storage import disk_errors
+from tasks.stores import disk_errors
 
 
 def templates_folder() -> Path:

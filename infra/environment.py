@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra import access
+from tasks.keys import PRIVACY_KEY, STORAGE_KEY
 from tasks.remote import holds_secret
 from tasks.settings import Settings
 
@@ -21,8 +22,11 @@ QUIET = {
 # what our stages log is shown in the Prefect UI; the terminal has a display of its own
 PREFECT = {"PREFECT_LOGGING_SETTINGS_PATH": str(Path(__file__).with_name("logging.yml"))}
 
+# servers see no rows, and need none of the keys that guard them
+WITHOUT_KEYS = {STORAGE_KEY: "", PRIVACY_KEY: ""}
+
 # a server for one run has no user interface that would need the block types
-EMBEDDED = {"PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false"}
+EMBEDDED = {"PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false", **WITHOUT_KEYS}
 
 
 def environment(settings: Settings, prefect_api_url: str | None = None) -> dict[str, str]:

@@ -1,14 +1,15 @@
-"""What Prefect keeps of log records: all but the passwords and keys of addresses in them."""
+"""What Prefect keeps of log records: all but passwords in addresses, and this machine's keys."""
 
 import logging
 
+from tasks.keys import hidden
 from tasks.remote import scrubbed
 
 PLAIN = logging.Formatter()
 
 
 class WithoutSecrets(logging.Filter):
-    """Takes users, passwords and queries out of the addresses in a record and in its traceback.
+    """Takes users, passwords and queries of addresses, and keys, out of a record and its traceback.
 
     Parameters that are no good are quoted in full by what refuses them.
     """
@@ -23,9 +24,9 @@ class WithoutSecrets(logging.Filter):
             said = record.getMessage()
         except (TypeError, ValueError):
             return True  # the handler says what is wrong with it
-        if (clean := scrubbed(said)) != said:
+        if (clean := hidden(scrubbed(said))) != said:
             record.msg, record.args = clean, ()
         if record.exc_info and not record.exc_text:
             # a formatter takes this for its own
-            record.exc_text = scrubbed(PLAIN.formatException(record.exc_info))
+            record.exc_text = hidden(scrubbed(PLAIN.formatException(record.exc_info)))
         return True

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from infra import access
-from infra.environment import environment
+from infra.environment import WITHOUT_KEYS, environment
 from tasks.errors import ConfigError
 from tasks.settings import Settings
 
@@ -51,6 +51,7 @@ def prefect_server(settings: Settings) -> Part:
         command=(sys.executable, "-m", "infra.prefect_process", settings.host, str(port)),
         environment={
             **environment(settings),
+            **WITHOUT_KEYS,
             **_prefect_pages(settings),
             **_prefect_storage(settings),
             **_prefect_retention(settings),
@@ -78,6 +79,7 @@ def mlflow_server(settings: Settings) -> Part:
         ),
         environment={
             **environment(settings),
+            **WITHOUT_KEYS,
             **_mlflow_storage(settings),
             **_mlflow_lock(settings),
         },

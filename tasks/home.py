@@ -2,7 +2,7 @@
 
 from tasks.errors import ConfigError
 from tasks.settings import Settings
-from tasks.storage import disk_errors
+from tasks.stores import disk_errors
 
 ODD_IN_ADDRESSES = "%#?"
 

@@ -17,7 +17,8 @@ from tasks.models import build_model, libraries_needed
 from tasks.models.archive import save_network, summary_of
 from tasks.models.initial import start_from
 from tasks.progress import EpochReport
-from tasks.storage import Storage, disk_errors
+from tasks.storage import Storage
+from tasks.stores import disk_errors
 
 if TYPE_CHECKING:
     import keras

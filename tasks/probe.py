@@ -26,7 +26,8 @@ from tasks.handoffs import Handoff
 from tasks.remote import is_remote, said_by_system, scrubbed, shown
 from tasks.services import service_errors
 from tasks.settings import Settings
-from tasks.storage import Storage, disk_errors
+from tasks.storage import Storage
+from tasks.stores import disk_errors
 
 SIZE = 10 * 2**20
 PROBED = ("roundhouse-ml", "prefect", "mlflow", "keras", "tensorflow")

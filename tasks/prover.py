@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import ProofFailed
 from tasks.handoffs import RunContext, Snapshot
+from tasks.keys import without_keys
 from tasks.settings import PROJECT_FOLDER
 from tasks.storage import Storage
 
@@ -73,7 +74,8 @@ class Prover:
             stdout=subprocess.PIPE,
             stderr=self._log,
             env={
-                **os.environ,
+                # it is given readable copies, and hashes nothing
+                **without_keys(dict(os.environ)),
                 **ENVIRONMENT,
                 "PYTHONPATH": search,
                 "MLFLOW_TRACKING_URI": mlflow_uri,

@@ -1,7 +1,9 @@
 """What is not finished, or is only a copy: in this user's own places, and swept of leftovers."""
 
+import atexit
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import socket
@@ -68,6 +70,32 @@ def scratch_file(parent: Path) -> Iterator[Path]:
             stack.callback(Path(name).unlink, missing_ok=True)
             stack.enter_context(_held(Path(name)))
         yield Path(name)
+
+
+def process_folder() -> Path:
+    """This process's own folder for what may not outlive it, readable by its user only.
+
+    Removed when the process ends; of one that was killed, by the next that makes such a folder.
+    """
+    return _folder_of(os.getpid())
+
+
+@functools.cache
+def _folder_of(process: int) -> Path:
+    """The folder of a process, which holds it until it ends.
+
+    Args:
+        process: Its number, as a fork must not share the folder of its parent.
+    """
+    holding = contextlib.ExitStack()
+    folder = holding.enter_context(scratch_folder(None))
+
+    def close() -> None:
+        if os.getpid() == process:
+            holding.close()
+
+    atexit.register(close)
+    return folder
 
 
 def _own_prefix() -> str:

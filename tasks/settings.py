@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.errors import ConfigError
+from tasks.keys import decode_key
 from tasks.remote import holds_secret, shown
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
@@ -36,6 +37,16 @@ class Settings(BaseSettings):
         default=None,
         description="Where snapshots, checkpoints and packages are stored, as a folder or an "
         "fsspec address such as s3://bucket/prefix. Default: storage/ in the home.",
+    )
+    storage_key: SecretStr | None = Field(
+        default=None,
+        description="Key with which all that is stored there is encrypted: 32 random bytes, as "
+        "`openssl rand -hex 32` prints them. Default: nothing is encrypted.",
+    )
+    privacy_key: SecretStr | None = Field(
+        default=None,
+        description="Key by which personal identifiers are hashed, in the same form; the same for "
+        "all machines of a team. Default: one that is made once in the home.",
     )
     tracking_uri: str | None = Field(
         default=None,
@@ -144,6 +155,17 @@ class Settings(BaseSettings):
         description="How long to wait for an answer from a service before saying that it does "
         "not answer.",
     )
+
+    @field_validator("storage_key", "privacy_key")
+    @classmethod
+    def _is_a_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None or not key.get_secret_value().strip():
+            return None
+        try:
+            decode_key(key.get_secret_value())
+        except ValueError as error:
+            raise PydanticCustomError("key", "{reason}", {"reason": str(error)}) from None
+        return key
 
     @field_validator("storage", "artifacts")
     @classmethod

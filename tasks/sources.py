@@ -20,7 +20,7 @@ from tasks.datasets import Dataset, PublishedFile, get_dataset
 from tasks.errors import ChecksumMismatch, SourceError
 from tasks.formats import unpacked
 from tasks.handoffs import Source, SourceFile
-from tasks.storage import disk_errors
+from tasks.stores import disk_errors
 
 logger = logging.getLogger(__name__)
 Checksum = Literal["published", "none"]

@@ -1,28 +1,34 @@
-"""Content-addressed files behind an address: a local folder, or anything fsspec knows.
+"""Content-addressed files in a store, encrypted where a key is set.
 
-Same bytes, same address. A file is written aside and then renamed (or put in one piece, on an
-object store), so a half-written one is never visible; stored files are read-only and never changed
-in place. Records are the one thing that is found by name: small JSON values, replaced as a whole.
+Same bytes, same address; stored files are read-only and never changed in place. Records are the one
+thing that is found by name: small JSON values, replaced as a whole.
+
+With ROUNDHOUSE_STORAGE_KEY set, whatever is written is encrypted, records and unfinished work
+included, and nothing else is ever under the root; readers are given a copy of their own, which goes
+with their process. The digest in a name stays that of the content: who holds the very same file can
+tell that it is there.
 """
 
 import contextlib
-import errno
+import functools
 import hashlib
-import os
-import shutil
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasks.errors import RoundhouseError, ServiceError, StorageError
+from tasks.encryption import Cipher, encrypted_size, is_encrypted, other_key
+from tasks.errors import StorageError
 from tasks.handoffs import Arrays, StoredFile
-from tasks.remote import said_by_system, scrubbed, shown
-from tasks.scratch import private_folder, scratch_file, scratch_folder
+from tasks.keys import storage_key
+from tasks.scratch import private_folder, process_folder, scratch_folder
+from tasks.stores import Store, disk_errors, written_aside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+ENCRYPTED = ".encrypted"
+logger = logging.getLogger(__name__)
 
 
 def file_sha256(path: Path) -> str:
@@ -36,45 +42,60 @@ class Storage:
 
     Args:
         uri: The root: a folder, or an fsspec address such as `s3://bucket/prefix`.
+
+    Raises:
+        ConfigError: ROUNDHOUSE_STORAGE_KEY holds no key.
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/")
-        self.is_local = "://" not in uri or uri.startswith("file://")
-        self._root = Path(uri.removeprefix("file://"))
+        self._store = Store(uri)
+        self.uri, self.is_local = self._store.uri, self._store.is_local
+        key = storage_key()
+        self._cipher = Cipher(key) if key else None
 
     def put_bytes(self, content: bytes, suffix: str = "") -> StoredFile:
-        """Stores bytes and returns where they are; storing the same again writes nothing."""
+        """Stores bytes and returns where they are; storing the same again writes nothing.
+
+        Raises:
+            StorageError: They cannot be written, or what is there needs another key.
+            ServiceError: The storage does not answer.
+        """
         digest = hashlib.sha256(content).hexdigest()
-        uri = self._content_uri(digest, suffix)
-        stored = StoredFile(uri=uri, sha256=digest, size=len(content))
+        stored = self._stored(digest, suffix, len(content))
         if not self.has(stored):
-            self._write(uri, content, read_only=True)
+            kept = self._cipher.encrypt_bytes(content) if self._cipher else content
+            self._store.write(stored.uri, kept, read_only=True)
         return stored
 
     def put_file(self, path: Path, suffix: str | None = None) -> StoredFile:
         """Stores a copy of a file and returns where it is."""
-        digest, size = file_sha256(path), path.stat().st_size
-        uri = self._content_uri(digest, path.suffix if suffix is None else suffix)
-        stored = StoredFile(uri=uri, sha256=digest, size=size)
+        suffix = path.suffix if suffix is None else suffix
+        stored = self._stored(file_sha256(path), suffix, path.stat().st_size)
         if not self.has(stored):
-            self._copy_in(path, uri)
+            self._store.copy_in(path, stored.uri, read_only=True, copy=self._encrypted_copy)
         return stored
 
     def path(self, stored: StoredFile) -> Path:
-        """A local path to a stored file, fetched first where the storage is remote.
+        """A local path to a stored file: the file itself where it is local and not encrypted.
+
+        Else a copy that only this user can read; one of an encrypted file is removed when this
+        process ends.
 
         Raises:
-            StorageError: The file is gone, or its bytes are not what was stored.
+            StorageError: The file is gone, its bytes are not what was stored, or the key is missing
+                or another one.
             ServiceError: The storage does not answer.
         """
         stored = self.own(stored)
         # Keras tells a file's kind by its suffix, of which the digest has none
-        name = stored.uri.rpartition("/")[2]
-        copy = None if self.is_local else private_folder() / name
+        name = stored.uri.rpartition("/")[2].removesuffix(ENCRYPTED)
+        is_hidden = stored.uri.endswith(ENCRYPTED)
+        if not is_hidden and self._cipher:
+            _tell_plain(self.uri)
+        copy = None if self.is_local and not is_hidden else self._folder(is_hidden) / name
         if copy is not None and copy.is_file() and file_sha256(copy) == stored.sha256:
             return copy
-        if not self.has(stored):
+        if not self._is_complete(stored):
             raise StorageError(
                 f"The stored file {stored.uri} is missing or cut short; expected {stored.size} "
                 "bytes. Run the pipeline again with --force to make it anew."
@@ -105,36 +126,33 @@ class Storage:
         return inputs, labels
 
     def has(self, stored: StoredFile) -> bool:
-        """Whether a stored file is there in full."""
-        uri = self.own(stored).uri
-        if self.is_local:
-            return Path(uri).is_file() and Path(uri).stat().st_size == stored.size
-        with self._store() as filesystem:
-            try:
-                return bool(filesystem.size(uri) == stored.size)
-            except FileNotFoundError:
-                return False
+        """Whether a stored file is there in full, and encrypted if there is a key."""
+        stored = self.own(stored)
+        is_hidden = stored.uri.endswith(ENCRYPTED)
+        return is_hidden == bool(self._cipher) and self._is_complete(stored)
 
     def own(self, stored: StoredFile) -> StoredFile:
         """The same bytes at their address in this storage, which may have moved since."""
         suffix = stored.uri.rpartition("/")[2].removeprefix(stored.sha256)
-        return stored.model_copy(update={"uri": self._content_uri(stored.sha256, suffix)})
+        address = self._store.address(f"content/{stored.sha256[:2]}/{stored.sha256}{suffix}")
+        return stored.model_copy(update={"uri": address})
 
     def write_record(self, name: str, content: str) -> None:
         """Writes or replaces a record."""
-        self._write(f"{self.uri}/records/{name}.json", content.encode(), read_only=False)
+        self._require_key()
+        kept = content.encode()
+        if self._cipher:
+            kept = self._cipher.encrypt_bytes(kept)
+        self._store.write(self._store.address(f"records/{name}.json"), kept)
 
     def read_record(self, name: str) -> str | None:
         """A record's content; None where there is none."""
-        uri = f"{self.uri}/records/{name}.json"
-        if self.is_local:
-            try:
-                with disk_errors(self.uri, "read from"):
-                    return self._local(uri).read_text()
-            except FileNotFoundError:
-                return None
-        with self._store() as filesystem:
-            return str(filesystem.cat_file(uri).decode()) if filesystem.exists(uri) else None
+        self._require_key()
+        address = self._store.address(f"records/{name}.json")
+        content = self._store.read(address)
+        if content is not None and is_encrypted(content):
+            content = self._opener(address).decrypt_bytes(content, address)
+        return None if content is None else content.decode()
 
     def named_path(self, name: str) -> Path:
         """Where a file that changes until it is finished lies on this machine, if it is there.
@@ -142,101 +160,83 @@ class Storage:
         A local storage's own file, otherwise a copy, fetched now. Whoever changes it writes aside
         and renames, then calls `publish_named`.
         """
-        if self.is_local:
-            return self._root / "unfinished" / name
-        local = private_folder() / hashlib.sha256(self.uri.encode()).hexdigest() / name
-        with self._store() as filesystem:
-            if filesystem.exists(self._named_uri(name)):
-                local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with _written_aside(local, private_folder()) as aside:
-                    filesystem.get_file(self._named_uri(name), str(aside))
+        self._require_key()
+        if self._works_in_place:
+            return self._store.root / "unfinished" / name
+        place = hashlib.sha256(self.uri.encode()).hexdigest()
+        local = self._folder(bool(self._cipher)) / place / name
+        address = self._named_address(name)
+        if self._store.size(address) is not None:
+            local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with written_aside(local, private_folder()) as aside:
+                self._copy_out(address, aside)
         return local
 
     def publish_named(self, name: str, path: Path) -> None:
-        """Sends a changed named file to a remote storage; a local one has it already."""
-        if not self.is_local:
-            with self._store() as filesystem:
-                filesystem.put_file(str(path), self._named_uri(name))
+        """Sends a changed named file to the storage, unless that is where it was changed."""
+        if self._works_in_place:
+            return
+        address = self._named_address(name)
+        self._store.copy_in(path, address, copy=self._encrypted_copy)
 
     def delete_named(self, name: str, path: Path) -> None:
         """Forgets a named file, here and in the storage, and what was written aside of it."""
         path.unlink(missing_ok=True)
         for aside in path.parent.glob(f"{path.name}.*"):
             aside.unlink(missing_ok=True)
-        if not self.is_local:
-            with self._store() as filesystem:
-                if filesystem.exists(self._named_uri(name)):
-                    filesystem.rm_file(self._named_uri(name))
+        self._store.delete(self._named_address(name))
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
-        """A scratch folder, on the storage's own disk where that is local, removed at the end."""
+        """A scratch folder, removed at the end.
+
+        It is on the storage's own disk where that is local, and outside of it with a key.
+        """
         with disk_errors(self.uri):
-            parent = self._unfinished() if self.is_local else None
+            parent = self._store.unfinished() if self._works_in_place else None
             with scratch_folder(parent) as folder:
                 yield folder
 
-    def _unfinished(self) -> Path:
-        """Where a local storage has what is not finished: on its own disk, to be renamed from."""
-        folder = self._root / "unfinished"
-        self._make_folder(folder)
-        return folder
+    @property
+    def _works_in_place(self) -> bool:
+        return self.is_local and self._cipher is None
 
-    def _content_uri(self, digest: str, suffix: str) -> str:
-        root = str(self._root.absolute()) if self.is_local else self.uri
-        return f"{root}/content/{digest[:2]}/{digest}{suffix}"
+    def _stored(self, digest: str, suffix: str, size: int) -> StoredFile:
+        """Where content is to be stored, once it is sure that it may."""
+        self._require_key()
+        suffix += ENCRYPTED if self._cipher else ""
+        return self.own(StoredFile(uri=f"{digest}{suffix}", sha256=digest, size=size))
 
-    def _named_uri(self, name: str) -> str:
-        return f"{self.uri}/unfinished/{name}"
+    def _is_complete(self, stored: StoredFile) -> bool:
+        is_hidden = stored.uri.endswith(ENCRYPTED)
+        return self._store.size(stored.uri) == (
+            encrypted_size(stored.size) if is_hidden else stored.size
+        )
 
-    def _local(self, uri: str) -> Path:
-        return Path(uri.removeprefix("file://"))
+    def _named_address(self, name: str) -> str:
+        return self._store.address(f"unfinished/{name}{ENCRYPTED if self._cipher else ''}")
 
-    @contextlib.contextmanager
-    def _store(self) -> Iterator[Any]:  # fsspec ships no types
-        """The client of a remote storage; what it raises becomes a sentence."""
-        import fsspec
+    def _folder(self, is_hidden: bool) -> Path:
+        """Where copies lie: those of encrypted files only as long as this process."""
+        return process_folder() if is_hidden else private_folder()
 
-        try:
-            filesystem = fsspec.core.url_to_fs(self.uri)[0]
-        except (ImportError, ValueError) as error:
-            raise StorageError(
-                f"The storage {shown(self.uri)} cannot be opened: {scrubbed(str(error))}. Install "
-                "what its protocol needs, or set ROUNDHOUSE_STORAGE to a folder."
-            ) from None
-        with disk_errors(self.uri), _store_errors(self.uri):
-            yield filesystem
+    @property
+    def _encrypted_copy(self) -> Callable[[Path, Path], None] | None:
+        """Copies a file into its encrypted form; None without a key."""
+        return self._cipher.encrypt_file if self._cipher else None
 
-    def _make_folder(self, folder: Path) -> None:
-        with disk_errors(self.uri):
-            folder.mkdir(parents=True, exist_ok=True)
-
-    def _write(self, uri: str, content: bytes, *, read_only: bool) -> None:
-        if not self.is_local:
-            with self._store() as filesystem:
-                filesystem.pipe_file(uri, content)
+    def _copy_out(self, address: str, target: Path) -> None:
+        """Fetches a file as it was before it was stored."""
+        if not address.endswith(ENCRYPTED):
+            self._store.copy_out(address, target)
             return
-        target = self._local(uri)
-        self._make_folder(target.parent)
-        with disk_errors(self.uri), _written_aside(target, self._unfinished()) as aside:
-            aside.write_bytes(content)
-            if read_only:
-                aside.chmod(0o444)
-
-    def _copy_in(self, path: Path, uri: str) -> None:
-        if not self.is_local:
-            with self._store() as filesystem:
-                filesystem.put_file(str(path), uri)
-            return
-        target = self._local(uri)
-        self._make_folder(target.parent)
-        with disk_errors(self.uri), _written_aside(target, self._unfinished()) as aside:
-            shutil.copyfile(path, aside)
-            aside.chmod(0o444)
+        cipher = self._opener(address)
+        with self._store.open(address) as source, target.open("wb") as stream:
+            cipher.decrypt(source, stream, address)
 
     def _fetched(self, stored: StoredFile, target: Path) -> Path:
-        with self._store() as filesystem, _written_aside(target, private_folder()) as aside:
-            filesystem.get_file(stored.uri, str(aside))
+        with written_aside(target, private_folder()) as aside:
+            self._copy_out(stored.uri, aside)
             if file_sha256(aside) != stored.sha256:
                 raise StorageError(
                     f"The stored file {stored.uri} is not what was written; expected sha256 "
@@ -244,54 +244,42 @@ class Storage:
                 )
         return target
 
+    def _opener(self, address: str) -> Cipher:
+        self._require_key()
+        if self._cipher is None:
+            raise other_key(address, "unknown", "")
+        return self._cipher
 
-@contextlib.contextmanager
-def _written_aside(target: Path, place: Path) -> Iterator[Path]:
-    """A path on the target's disk; what is written there takes the target's place at the end."""
-    with scratch_file(place) as aside:
-        yield aside
-        with aside.open("rb") as stream:
-            os.fsync(stream.fileno())
-        aside.replace(target)
+    def _require_key(self) -> None:
+        """Refuses to write beside what another key, or a key at all, has encrypted.
 
+        A run that forgot the key would else store anew, for all to read, what was hidden.
 
-@contextlib.contextmanager
-def _store_errors(uri: str) -> Iterator[None]:
-    """Says in a sentence that a remote storage does not answer; what this machine lacks passes."""
-    try:
-        yield
-    except RoundhouseError:
-        raise
-    except Exception as error:  # every store has its own exceptions
-        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
-            raise
-        if isinstance(error, PermissionError):
-            raise StorageError(
-                f"The storage {shown(uri)} refuses to be read or written with the credentials at "
-                "hand. Set those of its object store, or set ROUNDHOUSE_STORAGE to another place."
-            ) from None
-        said = said_by_system(error) or type(error).__name__
-        raise ServiceError(
-            f"The storage {shown(uri)} did not answer, or broke off: {said}. See whether it is "
-            "there, or set ROUNDHOUSE_STORAGE to another place, and run again: what is done is "
-            "not done twice."
-        ) from None
+        Raises:
+            StorageError: The storage was written with a key, and that is not the one at hand.
+        """
+        given = self._cipher.key_id if self._cipher else ""
+        if (self.uri, given) in _settled:
+            return
+        address = self._store.address("encryption")
+        written = self._store.read(address)
+        if written is None and given:
+            self._store.write(address, given.encode())
+        elif written is not None and written.decode() != given:
+            raise other_key(f"The storage {self.uri}", written.decode(), given)
+        if given or not self.is_local:
+            _settled.add((self.uri, given))
 
 
-@contextlib.contextmanager
-def disk_errors(place: str, attempt: str = "write to") -> Iterator[None]:
-    """Says in a sentence what a full or read-only disk means; other errors pass.
+# storages whose key is known to fit, as asking a remote one takes time
+_settled: set[tuple[str, str]] = set()
 
-    Args:
-        place: The storage or folder.
-        attempt: What is tried with it.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in CANNOT_WRITE or isinstance(error, StorageError):
-            raise
-        raise StorageError(
-            f"Cannot {attempt} {place}: {error.strerror or error}. Free some space or make it "
-            "writable, or set ROUNDHOUSE_HOME or ROUNDHOUSE_STORAGE to another place."
-        ) from error
+
+@functools.cache
+def _tell_plain(uri: str) -> None:
+    logger.warning(
+        "Some files of the storage %s were written before there was a key and are not encrypted; "
+        "what is made anew is. Delete those without .encrypted in their names once no version "
+        "needs them",
+        uri,
+    )

@@ -10,7 +10,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tasks.errors import ServiceError, StorageError
 from tasks.handoffs import StoredFile
 from tasks.scratch import private_folder
-from tasks.storage import Storage, disk_errors
+from tasks.storage import Storage
+from tasks.stores import disk_errors
 
 
 @pytest.fixture(params=["local", "memory"])
