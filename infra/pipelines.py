@@ -15,6 +15,7 @@ from tasks.datasets import get_dataset
 from tasks.errors import ConfigError
 from tasks.gate import require_known
 from tasks.models import require_architecture
+from tasks.privacy import require_fitting, treated_columns
 
 ENTRYPOINT = "flows.training.train"
 CHANGES_SHOWN = 5
@@ -170,8 +171,9 @@ def configure(pipeline: Pipeline, changes: Iterable[str]) -> PipelineConfig:
             f"own name, or it would move another's champion. Write pipeline: {pipeline.name}."
         )
     dataset = get_dataset(config.ingestion.dataset)
+    require_fitting(dataset)
     require_known(config.gate.metric, dataset.problem)
-    require_baseline(config, dataset.problem, dataset.columns)
+    require_baseline(config, dataset.problem, treated_columns(dataset.columns))
     require_architecture(config.model.architecture)
     return config
 

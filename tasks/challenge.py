@@ -44,8 +44,9 @@ def rows_unseen(
     # it says also by which code and columns, so equal ones put every row on the same side
     if split == prepared.split:
         return np.ones(len(rows), np.bool_)
-    columns = described_columns(split, prepared.snapshot.columns)
-    table = read_snapshot(storage, prepared.snapshot, [column.name for column in columns])
+    snapshot = prepared.snapshot
+    columns = described_columns(split, snapshot.columns, snapshot.privacy_key)
+    table = read_snapshot(storage, snapshot, [column.name for column in columns])
     unseen: NDArray[np.bool_] = rows_tested(table.take(rows), columns, split)
     return unseen
 

@@ -1,8 +1,8 @@
 """Columns in Arrow: the type of each, and how values from any source become that type.
 
 Numeric columns are float64 or int64, categories and texts strings, times timestamps in
-microseconds, images fixed-size lists of uint8. What a column is for (role, kind, personal, shape,
-maximum) is in the metadata of its field, so a table explains itself.
+microseconds, images fixed-size lists of uint8. What a column is for (role, kind, personal,
+protection, shape, maximum) is in the metadata of its field, so a table explains itself.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def arrow_schema(columns: tuple[Column, ...]) -> pyarrow.Schema:
     for column in columns:
         said = column.model_dump(mode="json", exclude_none=True, exclude={"name", "integer"})
         metadata = {key: str(value).lower() for key, value in said.items() if key != "shape"}
+        if column.protection == "none":
+            del metadata["protection"]
         if column.shape:
             metadata["shape"] = ",".join(map(str, column.shape))
         fields.append(pa.field(column.name, arrow_type(column), metadata=metadata))

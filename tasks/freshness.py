@@ -4,8 +4,10 @@ import json
 
 from tasks import tracking
 from tasks.config import PipelineConfig
+from tasks.datasets import get_dataset
 from tasks.fingerprints import code_digest, environment_digest, values_digest
 from tasks.handoffs import Handoff, Source
+from tasks.privacy import hashing_key_id
 from tasks.registry import CHAMPION, FINGERPRINT, JUDGED_AGAINST, PART_DIGEST, RECORDED
 from tasks.services import service_errors
 from tasks.settings import Settings
@@ -45,6 +47,7 @@ def locate_source(config: PipelineConfig, settings: Settings) -> Source:
         checksum=config.ingestion.checksum,
         downloads=settings.downloads_folder,
         timeout_seconds=settings.timeout_seconds,
+        privacy_key=hashing_key_id(get_dataset(config.ingestion.dataset), settings),
     )
 
 
@@ -177,6 +180,7 @@ TRAINING_MODULES = (
     "tasks.initialisation",
     "tasks.inputs",
     "tasks.judging",
+    "tasks.masking",
     "tasks.membership",
     "tasks.metrics",
     # the package by its own file alone: its name would stand for every architecture
@@ -189,6 +193,7 @@ TRAINING_MODULES = (
     "tasks.outputs",
     "tasks.packaging",
     "tasks.preprocessing",
+    "tasks.privacy",
     "tasks.promotion",
     "tasks.registration",
     "tasks.resampling",
@@ -206,6 +211,7 @@ TRAINING_MODULES = (
     "tasks.targets",
     "tasks.texts",
     "tasks.training",
+    "tasks.treatments",
     "tasks.trees",
     "tasks.unseen",
     "tasks.validation",

@@ -8,13 +8,14 @@ stage can run in another process or pod, results are cached by content, and the 
 are the lineage of a model.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Side = Literal["train", "validation", "test"]
 Problem = Literal["classification", "regression", "token_classification", "text_generation"]
 InputKind = Literal["table", "image", "text"]
+Protection = Literal["none", "drop", "hash", "mask", "generalise"]
 
 
 class Handoff(BaseModel):
@@ -103,12 +104,21 @@ class SourceFile(Handoff):
 
 
 class Source(Handoff):
-    """The source files of a dataset, complete and unchanged; `digest` identifies their content."""
+    """The source files of a dataset, complete and unchanged.
+
+    Args:
+        dataset: Name of the dataset.
+        location: Where they are, as it may be shown.
+        files: The files.
+        digest: Identifies their content, and the key by which it is hashed.
+        privacy_key: Id of that key; empty where nothing is hashed.
+    """
 
     dataset: str
     location: str
     files: tuple[SourceFile, ...]
     digest: str
+    privacy_key: str = ""
 
 
 class Column(Handoff):
@@ -119,7 +129,14 @@ class Column(Handoff):
         role: What it is for. Only `feature` columns are given to a model.
         kind: `numeric` (float64 or int64, blanks allowed), `category` (string, blanks allowed),
             `image` (fixed-size list of uint8 with its shape), `text` (string) or `time`.
-        personal: Values are never shown in a report, a log or a picture.
+        personal: Values are never shown in a report, a log or a picture; so wherever there is a
+            protection.
+        protection: What becomes of it before anything is stored. `drop`: it is left out. `hash`:
+            each value becomes its keyed hash, a category. `mask`: numbers and names in texts become
+            words such as [PHONE]. `generalise`: numbers become the lower edges of ranges, times the
+            first of their month, categories a prefix. See `tasks.privacy`.
+        range_width: Width of the ranges, for numbers that are generalised.
+        prefix_length: Characters that are kept, for categories that are generalised.
         shape: Height, width and channels; only for images.
         maximum: Largest value a pixel can take; only for images.
         integer: Whole numbers (int64) only; for `numeric`, which is float64 otherwise.
@@ -129,9 +146,19 @@ class Column(Handoff):
     role: Literal["feature", "label", "identifier", "part", "ignored"]
     kind: Literal["numeric", "category", "image", "text", "time"]
     personal: bool = False
+    protection: Protection = "none"
+    range_width: float | None = Field(default=None, ge=1e-6)
+    prefix_length: int | None = Field(default=None, ge=1)
     shape: tuple[int, int, int] | None = None
     maximum: int | None = None
     integer: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_personal_if_protected(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("protection", "none") != "none":
+            return {**given, "personal": True}
+        return given
 
 
 class Snapshot(Handoff):
@@ -148,6 +175,7 @@ class Snapshot(Handoff):
         labels: The labels that rows may have, where the dataset's file does not say: those that
             were asked for, or those that the source has; else empty.
         warnings: Sentences on what was noticed as the source was read.
+        privacy_key: Id of the key by which columns were hashed; empty where none was.
     """
 
     dataset: str
@@ -159,6 +187,7 @@ class Snapshot(Handoff):
     trial: bool = False
     labels: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    privacy_key: str = ""
 
     @property
     def label(self) -> Column:

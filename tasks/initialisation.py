@@ -90,7 +90,8 @@ def require_unseen(
         return
     rows = storage.array(prepared.test.rows)
     try:
-        columns = described_columns(split, prepared.snapshot.columns)
+        snapshot = prepared.snapshot
+        columns = described_columns(split, snapshot.columns, snapshot.privacy_key)
     except DataError as error:
         logger.warning("Whether test rows have trained %s cannot be told: %s", address, error)
         return

@@ -50,13 +50,14 @@ def _words(text: str) -> frozenset[str]:
 # words that greetings and closings are followed by as well
 NO_NAMES = _words(
     """
-    all and any are babe baby boss boy buddy can club colleague colleagues customer customers
-    darling dear did do dr everybody everyone folks for friend friends from girl girls good great
-    guys happy have hello here hey hi his hope how if im in is it its just ladies love lovely madam
-    mate matched me member merry miss mr mrs ms mx my new not now of on our please prof professor
-    reader resident sexy sir sirs so sorry subscriber sweetheart sweetie team tenant thanks that the
-    then there they this to today tomorrow u ur user valued very voucher was we welcome what when
-    where who why will winner with wow yes you your
+    all and any are as aunt babe baby beautiful boss boy boys buddy can club colleague colleagues
+    customer customers dad darlin darling dear did do dr dude dudes everybody everyone folks for
+    friend friends from girl girls good gorgeous great guys happy have hello here hey hi his honey
+    hope how hun hunny if im in is it its just ladies love lovely ma madam matched mate me member
+    merry miss mom mr mrs ms mum mx my new no not now of ok on our pa please princess prof
+    professor reader resident sexy sir sirs so sorry subscriber sunshine sweet sweetheart sweetie
+    team tenant thanks that the then there they this to today tomorrow u uncle ur user valued very
+    voucher was we welcome what when where who why will winner with wow yes yo you your
     """
 )
 # the commonest given names that are no word besides
@@ -141,25 +142,28 @@ def _of_iban(found: re.Match[str]) -> str:
 
 def _of_numbers(text: str) -> str:
     """Numbers between which spaces stand, with each run of them that is one thing masked."""
-    pieces = text.split(" ")
+    # the separators are pieces as well
+    pieces = re.split("([ /])", text)
     start, found = 0, []
     while start < len(pieces):
         end, kind = _thing(pieces, start)
         found.append(kind or pieces[start])
         start = end
-    return " ".join(found)
+    return "".join(found)
 
 
 def _thing(pieces: list[str], start: int) -> tuple[int, str]:
     """Where what begins at a piece ends, and what it is; empty where it is nothing.
 
-    A piece that is something by itself stays alone; else the longest phone or card number counts,
-    and then the longest of any kind.
+    Every other piece is a separator. One that is something by itself stays alone; else the longest
+    phone or card number counts, and then the longest of any kind.
     """
+    if start % 2:
+        return start + 1, ""
     spans = [(start + 1, _kind(pieces[start]))]
     if not spans[0][1]:
         ends = range(len(pieces), start, -1)
-        spans = [(end, _kind(" ".join(pieces[start:end]))) for end in ends if pieces[start]]
+        spans = [(end, _kind("".join(pieces[start:end]))) for end in ends[::2] if pieces[start]]
     known = [span for span in spans if span[1] in {PHONE, CARD}] + [s for s in spans if s[1]]
     return known[0] if known else (start + 1, "")
 

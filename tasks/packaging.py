@@ -144,6 +144,8 @@ def save_package(
     modules = ["outputs", "texts" if prepared.kind == "text" else "features"]
     if prepared.snapshot.problem == "text_generation":
         modules.append("generation")
+    if any(column.protection != "none" for column in prepared.snapshot.features):
+        modules += ["treatments", "masking"]
     for module in modules:
         shutil.copyfile(CODE_FOLDER / f"{module}.py", parts / f"{module}.py")
     artifacts = {path.stem: str(path) for path in sorted(parts.iterdir())}
@@ -162,7 +164,17 @@ def save_package(
     _forget_places(model, folder / "model")
 
 
-@stage(code=("tasks.served", "tasks.features", "tasks.generation", "tasks.texts", "tasks.outputs"))
+@stage(
+    code=(
+        "tasks.served",
+        "tasks.features",
+        "tasks.generation",
+        "tasks.masking",
+        "tasks.outputs",
+        "tasks.texts",
+        "tasks.treatments",
+    )
+)
 def package_model(context: RunContext, prepared: PreparedData, trained: TrainedModel) -> Package:
     """Saves the MLflow model and stores its files."""
     storage = Storage(context.storage_uri)

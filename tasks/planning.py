@@ -19,6 +19,7 @@ from tasks.lineage import describe_surroundings
 from tasks.membership import require_slices
 from tasks.models import require_architecture
 from tasks.parameters import parameters_of, shown_configuration
+from tasks.privacy import require_fitting, treated_columns
 from tasks.progress import name_flow_run
 from tasks.settings import Settings
 from tasks.stages import RETRIES, RETRY_DELAYS_SECONDS, is_last_try, may_be_cured
@@ -61,9 +62,11 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     prepare_home(settings)
     dataset = get_dataset(config.ingestion.dataset)
     gate.require_known(config.gate.metric, dataset.problem)
-    clusters.require_column(config, dataset.columns)
-    require_baseline(config, dataset.problem, dataset.columns)
-    require_slices(config, dataset.problem, dataset.columns)
+    require_fitting(dataset)
+    columns = treated_columns(dataset.columns)
+    clusters.require_column(config, columns)
+    require_baseline(config, dataset.problem, columns)
+    require_slices(config, dataset.problem, columns)
     require_architecture(config.model.architecture)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
     artifacts = None if settings.tracking_uri else settings.artifact_root

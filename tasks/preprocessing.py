@@ -12,6 +12,7 @@ from tasks.config import PreparationConfig, SplitConfig
 from tasks.errors import DataError
 from tasks.handoffs import Arrays, CheckedData, PreparedData, RunContext
 from tasks.inputs import Inputs, fit_inputs
+from tasks.privacy import treatments_of
 from tasks.snapshots import read_snapshot
 from tasks.splitting import (
     SIDES,
@@ -51,12 +52,15 @@ def require_rows(sides: np.ndarray) -> None:
         "tasks.features",
         "tasks.identities",
         "tasks.inputs",
+        "tasks.masking",
         "tasks.models.pretrained",
         "tasks.outputs",
+        "tasks.privacy",
         "tasks.snapshots",
         "tasks.splitting",
         "tasks.targets",
         "tasks.texts",
+        "tasks.treatments",
         "tasks.unseen",
         "tasks.vocabularies",
     ),
@@ -88,6 +92,8 @@ def prepare_data(
         "problem": snapshot.problem,
         "classes": list(targets.classes),
     }
+    if treatments := treatments_of(snapshot.features):
+        fitted |= {"treatments": treatments, "privacy_key": snapshot.privacy_key}
     arrays = {
         name: _store_side(storage, inputs, targets, labelled, used == side)
         for side, name in enumerate(SIDES)
@@ -96,7 +102,7 @@ def prepare_data(
         logger.warning(warning)
     return PreparedData(
         snapshot=snapshot,
-        split=describe_split(table, snapshot.columns, split, sides),
+        split=describe_split(table, snapshot.columns, split, sides, snapshot.privacy_key),
         **arrays,
         preprocessing=storage.put_bytes(features.to_json(fitted).encode(), ".json"),
         classes=targets.classes,

@@ -30,13 +30,17 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow sh
             context: Its `artifacts` are paths: `network` (.keras or .onnx), `preprocessing` (what
                 was fitted and what is predicted, JSON), `outputs` (.py), the code that makes
                 inputs of rows, `features` or, for texts, `texts` (.py), and for texts that go on
-                `generation` (.py).
+                `generation` (.py); where features were treated to protect people, `treatments` and
+                `masking` (.py) as well.
         """
         paths = {name: Path(path) for name, path in context.artifacts.items()}
         self._fitted = json.loads(paths["preprocessing"].read_text())
         self._outputs = _module(paths["outputs"])
         self._inputs = _module(paths["texts" if self._fitted["kind"] == "text" else "features"])
         self._classes: list[str] = self._fitted["classes"]
+        if self._fitted.get("treatments"):
+            self._treatments, masking = map(_module, (paths["treatments"], paths["masking"]))
+            self._mask = masking.mask
         network = _load(paths["network"])
         self._network = _function_of(network)
         if self._fitted["problem"] == "text_generation":
@@ -61,6 +65,9 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow sh
             For texts that go on `prediction`, the continuation, and `log_probabilities`, a list.
         """
         is_frame = isinstance(model_input, pd.DataFrame)
+        if is_frame and (treatments := self._fitted.get("treatments")):
+            key = self._fitted["privacy_key"]
+            model_input = self._treatments.treated(model_input, treatments, self._mask, key)
         frames = []
         for start in range(0, max(len(model_input), 1), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)

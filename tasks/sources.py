@@ -40,6 +40,7 @@ def find_source(
     checksum: Checksum = "published",
     downloads: Path,
     timeout_seconds: float = 10.0,
+    privacy_key: str = "",
 ) -> Source:
     """The source files of a dataset, each on this machine and checked.
 
@@ -57,6 +58,7 @@ def find_source(
         checksum: `published`: refuse any but the published bytes.
         downloads: Folder for fetched files.
         timeout_seconds: How long to wait for an answer from an address.
+        privacy_key: Id of the key by which its columns are hashed; empty where none is.
 
     Raises:
         ConfigError: There is no such dataset.
@@ -66,7 +68,7 @@ def find_source(
     """
     dataset = get_dataset(name)
     if dataset.is_folder:
-        return _folder_source(dataset, location, data_dir)
+        return _hashed_by(privacy_key, _folder_source(dataset, location, data_dir))
     bundled = None if location else dataset.bundled_folder
     # nobody keeps what can be made
     made = location is None and all(file.make for file in dataset.files)
@@ -84,12 +86,21 @@ def find_source(
     with ThreadPoolExecutor(max_workers=len(dataset.files)) as threads:
         files = tuple(threads.map(find, dataset.files))
     content = "\n".join(f"{file.name} {file.sha256}" for file in files)
-    return Source(
+    source = Source(
         dataset=name,
         location=_shown_place(place, made=made),
         files=files,
         digest=hashlib.sha256(content.encode()).hexdigest(),
     )
+    return _hashed_by(privacy_key, source)
+
+
+def _hashed_by(key: str, source: Source) -> Source:
+    """The source as it is known by the key that its columns are hashed by: by another, others."""
+    if not key:
+        return source
+    digest = hashlib.sha256(f"{source.digest} {key}".encode()).hexdigest()
+    return source.model_copy(update={"digest": digest, "privacy_key": key})
 
 
 def _folder_source(dataset: Dataset, location: str | None, data_dir: str | None) -> Source:

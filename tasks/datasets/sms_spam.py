@@ -1,4 +1,4 @@
-"""SMS Spam Collection: 5,574 text messages, 13 % of them spam; numbers and names occur in them."""
+"""SMS Spam Collection: 5,574 text messages, 13 % of them spam; their numbers and names are masked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE = "SMSSpamCollection"
 COMMIT = "4287de2d8a05727f41bb949f2bd187e8becc7e3e"
 REPOSITORY = "https://raw.githubusercontent.com/ia4legos/MachineLearning"
 COLUMNS = (
-    Column(name="text", role="feature", kind="text", personal=True),
+    Column(name="text", role="feature", kind="text", protection="mask"),
     Column(name="label", role="label", kind="category"),
 )
 

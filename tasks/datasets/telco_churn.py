@@ -23,7 +23,7 @@ def _category(name: str, *, personal: bool = False) -> Column:
 
 
 COLUMNS = (
-    Column(name="customerID", role="identifier", kind="text", personal=True),
+    Column(name="customerID", role="identifier", kind="text", protection="hash"),
     _category("gender", personal=True),
     _category("SeniorCitizen", personal=True),
     _category("Partner", personal=True),
