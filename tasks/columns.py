@@ -72,6 +72,12 @@ def check_names(names: Sequence[str], columns: tuple[Column, ...], path: Path) -
         SourceError: One is missing, extra or there twice.
     """
     expected = [column.name for column in columns]
+    if names and len(expected) > 1 and not set(names) & set(expected):
+        raise SourceError(
+            # the cells are not quoted: they may be those of a person
+            f"The first line of {path} names none of the dataset's columns; expected "
+            f"{_listed(expected)}. Add the line with the names, if that is what is missing."
+        )
     missing = [name for name in expected if name not in names]
     extra = [name for name in names if name not in expected]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -71,8 +71,8 @@ def _require_same_key(source: Source, key: bytes | None) -> None:
     if found != source.privacy_key:
         raise ConfigError(
             f"The run began with the privacy key whose id is {source.privacy_key or 'none'}, and "
-            f"the key here has {found or 'none'}. Set the same ROUNDHOUSE_PRIVACY_KEY on all machines, "
-            "and run again."
+            f"the key here has {found or 'none'}. Set the same ROUNDHOUSE_PRIVACY_KEY on all "
+            "machines, and run again."
         )
 
 

@@ -17,8 +17,10 @@ EMAIL_ADDRESS = re.compile(r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)+")
 IBAN = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?\b")
 IBAN_CHARACTERS = range(15, 35)
 NUMBERS = re.compile(r"\+?\(?[0-9][0-9 ()./\u2010-\u2015-]{4,40}[0-9]")
+# a point behind a long run of digits ends a sentence, or a price of many millions
+SEPARATOR = re.compile(r"([ /]|(?<=[0-9]{8})\.)")
 DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,2}\1[0-9]{2,4}")
-# two years apart at most from what people write today, as year, month and day without separators
+# year, month and day without separators
 DAY = re.compile(r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
 # the North American plan: area, exchange, line
 NORTH_AMERICAN = re.compile(r"(?:1[ .-]?)?\(?[2-9][0-9]{2}\)?[ .-]?[2-9][0-9]{2}[ .-][0-9]{4}")
@@ -143,7 +145,7 @@ def _of_iban(found: re.Match[str]) -> str:
 def _of_numbers(text: str) -> str:
     """Numbers between which spaces stand, with each run of them that is one thing masked."""
     # the separators are pieces as well
-    pieces = re.split("([ /])", text)
+    pieces = SEPARATOR.split(text)
     start, found = 0, []
     while start < len(pieces):
         end, kind = _thing(pieces, start)

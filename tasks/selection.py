@@ -39,9 +39,10 @@ def choose_labels(table: pyarrow.Table, dataset: Dataset, labels: tuple[str, ...
     column = table[dataset.label.name]
     known = column.drop_null().unique().to_pylist()
     if unknown := [label for label in labels if label not in known]:
+        others = "others" if dataset.label.personal else f"some of {_shown(sorted(known))}"
         raise ConfigError(
             f"ingestion.labels names {_shown(unknown)}, which no row of {dataset.title} has; "
-            f"expected some of {_shown(sorted(known))}. Correct it."
+            f"expected {others}. Correct it."
         )
     return table.filter(pc.is_in(column, pa.array(labels))).combine_chunks()
 
@@ -94,8 +95,9 @@ def require_labels(table: pyarrow.Table, dataset: Dataset, expected: tuple[str, 
             "each. Fill it in."
         )
     if len(labels) < CLASSES_AT_LEAST:
+        only = "the same" if dataset.label.personal else repr(labels[0].as_py())
         raise DataError(
-            f"The label '{name}' is {labels[0].as_py()!r} in every row; expected at least "
+            f"The label '{name}' is {only} in every row; expected at least "
             f"{CLASSES_AT_LEAST} different ones. Add rows with other labels."
         )
     classes = expected or dataset.classes

@@ -216,8 +216,9 @@ def _published_test_rows(table: pyarrow.Table, columns: tuple[Column, ...]) -> n
     tested: np.ndarray = values == "test"
     strange = set(values[~tested & (values != "train")].tolist())
     if strange:
+        shown = "another value" if part.personal else sorted(map(repr, strange))[0]
         raise DataError(
-            f"The column '{part.name}' has {sorted(map(repr, strange))[0]}; expected 'train' or "
+            f"The column '{part.name}' has {shown}; expected 'train' or "
             "'test' in every row. Mend the source."
         )
     return tested

@@ -71,7 +71,7 @@ def treated(
     Raises:
         ValueError: Values have to be hashed, and the key is not in the environment.
     """
-    changed = {}
+    changed: dict[str, Any] = {}
     for treatment in treatments:
         name = treatment["name"]
         if name not in frame.columns:
@@ -117,6 +117,7 @@ def _key(name: str, key_id: str) -> bytes:
         came = "another key" if key else "no key"
         raise ValueError(
             f"The column '{name}' was hashed for the training with the key whose id is {key_id}, "
-            f"and {KEY_VARIABLE} holds {came}. Set it where the model is served, or send hashed values."
+            f"and {KEY_VARIABLE} holds {came}. Set it where the model is served, or send hashed "
+            "values."
         )
     return key

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from data_checks.checks import Strictness, UnknownNameError
-from data_checks.profile import image_statistics
+from data_checks.profile import STATISTICS, image_statistics
 from data_checks.report import CheckReport
 from data_checks.runner import run_checks
 from tasks import announcements
@@ -52,6 +52,14 @@ def strictness_for(config: CheckConfig, snapshot: Snapshot) -> Strictness:
     )
 
 
+def personal_names(snapshot: Snapshot) -> frozenset[str]:
+    """The columns of the profiled frame whose values are shown nowhere."""
+    hidden = [column for column in snapshot.columns if column.personal]
+    pictures = [column.name for column in hidden if column.kind == "image"]
+    statistics = {f"{name}_{statistic}" for name in pictures for statistic in STATISTICS}
+    return frozenset({column.name for column in hidden} | statistics)
+
+
 def check_frame(
     frame: pd.DataFrame, snapshot: Snapshot, config: CheckConfig
 ) -> tuple[CheckReport, str]:
@@ -60,13 +68,12 @@ def check_frame(
     Raises:
         ConfigError: `warn_only` names a check that does not exist, or the dataset has no suite.
     """
-    personal = frozenset(column.name for column in snapshot.columns if column.personal)
     try:
         return run_checks(
             frame,
             snapshot.dataset,
             strictness_for(config, snapshot),
-            personal=personal,
+            personal=personal_names(snapshot),
             warn_only=frozenset(config.warn_only),
             examples=config.examples,
         )

@@ -41,11 +41,11 @@ def test_every_pipeline_names_a_dataset_and_a_model_that_exist() -> None:
 CARRIERS = {
     "tasks.announcements", "tasks.cards", "tasks.turns",
     "tasks.config", "tasks.network_config", "tasks.appraisal_config", "tasks.stage_config",
-    "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",
-    "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.appraisal", "tasks.lineage",
-    "tasks.monitor", "tasks.parameters", "tasks.planning", "tasks.processes",
+    "tasks.encryption", "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",
+    "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.appraisal", "tasks.keys",
+    "tasks.lineage", "tasks.monitor", "tasks.parameters", "tasks.planning", "tasks.processes",
     "tasks.progress", "tasks.remote", "tasks.scratch", "tasks.services", "tasks.settings",
-    "tasks.stages", "tasks.storage", "tasks.summary", "tasks.tracking",
+    "tasks.stages", "tasks.storage", "tasks.stores", "tasks.summary", "tasks.tracking",
 }  # fmt: skip
 # these have a part in what a stage hands on, and none in what a model becomes
 SHOWN = {

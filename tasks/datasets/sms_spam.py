@@ -1,4 +1,4 @@
-"""SMS Spam Collection: 5,574 text messages, 13 % of them spam; their numbers and names are masked."""
+"""SMS Spam Collection: 5,574 text messages, 13 % spam; numbers and names are masked."""
 
 from __future__ import annotations
 
