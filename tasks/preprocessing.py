@@ -10,9 +10,8 @@ import numpy as np
 from tasks import features
 from tasks.config import PreparationConfig, SplitConfig
 from tasks.errors import DataError
-from tasks.handoffs import Arrays, CheckedData, PreparedData, RunContext
+from tasks.handoffs import Arrays, CheckedData, Column, PreparedData, RunContext
 from tasks.inputs import Inputs, fit_inputs
-from tasks.privacy import treatments_of
 from tasks.snapshots import read_snapshot
 from tasks.splitting import (
     SIDES,
@@ -46,6 +45,20 @@ def require_rows(sides: np.ndarray) -> None:
             )
 
 
+def treatments_of(columns: tuple[Column, ...]) -> list[dict[str, Any]]:
+    """What a server has to do to raw rows, as `tasks.treatments.treated` takes it.
+
+    Args:
+        columns: The features of a snapshot.
+    """
+    said = {"name", "protection", "kind", "range_width", "prefix_length"}
+    return [
+        column.model_dump(mode="json", include=said)
+        for column in columns
+        if column.protection != "none"
+    ]
+
+
 @stage(
     code=(
         "tasks.columns",
@@ -55,7 +68,6 @@ def require_rows(sides: np.ndarray) -> None:
         "tasks.masking",
         "tasks.models.pretrained",
         "tasks.outputs",
-        "tasks.privacy",
         "tasks.snapshots",
         "tasks.splitting",
         "tasks.targets",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tasks.datasets import Dataset
@@ -95,20 +95,6 @@ def treat(table: pyarrow.Table, columns: tuple[Column, ...], key: bytes | None) 
     ]
     schema = arrow_schema(treated_columns(columns))
     return pa.Table.from_arrays(arrays, schema=schema).combine_chunks()
-
-
-def treatments_of(columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """What a server has to do to raw rows, as `tasks.treatments.treated` takes it.
-
-    Args:
-        columns: The features of a snapshot.
-    """
-    said = {"name", "protection", "kind", "range_width", "prefix_length"}
-    return [
-        column.model_dump(mode="json", include=said)
-        for column in columns
-        if column.protection != "none"
-    ]
 
 
 def _treated(

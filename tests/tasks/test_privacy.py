@@ -11,7 +11,8 @@ from tasks.errors import ConfigError, DataError
 from tasks.handoffs import Column
 from tasks.ingestion import ingest_data
 from tasks.keys import PRIVACY_KEY
-from tasks.privacy import hashing_key_id, require_fitting, treat, treated_columns, treatments_of
+from tasks.preprocessing import treatments_of
+from tasks.privacy import hashing_key_id, require_fitting, treat, treated_columns
 from tasks.settings import Settings
 from tasks.snapshots import read_snapshot
 from tasks.sources import find_source
