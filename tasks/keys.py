@@ -12,6 +12,7 @@ import secrets
 from pathlib import Path
 
 from tasks.errors import ConfigError
+from tasks.stores import disk_errors
 
 STORAGE_KEY, PRIVACY_KEY = "ROUNDHOUSE_STORAGE_KEY", "ROUNDHOUSE_PRIVACY_KEY"
 KEY_BYTES = 32
@@ -66,7 +67,7 @@ def privacy_key(home: Path, *, shared: bool = False) -> bytes:
     The home's is made at its first use, readable by its owner only, and is nowhere else.
 
     Args:
-        home: Folder of the home, which exists.
+        home: Folder of the home, made if it is not there.
         shared: What is stored is for several machines, of which each would make another key.
 
     Raises:
@@ -81,7 +82,9 @@ def privacy_key(home: Path, *, shared: bool = False) -> bytes:
         )
     path = home / "privacy.key"
     if not path.is_file():
-        _make(path)
+        with disk_errors(str(home)):
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(path)
     try:
         return decode_key(path.read_text())
     except (ValueError, OSError):

@@ -5,8 +5,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.config import IngestionConfig, SplitConfig
+from tasks.datasets import DATASETS
 from tasks.errors import DataError, SourceError
 from tasks.ingestion import ingest_data
+from tasks.privacy import hashing_key_id
+from tasks.settings import Settings
 from tasks.snapshots import read_snapshot
 from tasks.sources import find_source
 from tasks.splitting import assign_sides
@@ -14,11 +17,16 @@ from tasks.storage import Storage
 
 
 @pytest.fixture
-def ingest(context, tmp_path):
+def ingest(context, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROUNDHOUSE_PRIVACY_KEY", "07" * 32)
+
     def run(dataset="telco_churn", location=None, **config):
         location = str(location) if location else None
         checksum = "none" if location else "published"
-        source = find_source(dataset, location=location, checksum=checksum, downloads=tmp_path)
+        source = find_source(
+            dataset, location=location, checksum=checksum, downloads=tmp_path,
+            privacy_key=hashing_key_id(DATASETS[dataset], Settings()),
+        )  # fmt: skip
         return ingest_data.fn(context, source, IngestionConfig(dataset=dataset, **config))
 
     return run

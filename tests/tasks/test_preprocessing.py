@@ -6,10 +6,13 @@ import pytest
 
 from tasks.columns import as_pixels, typed
 from tasks.config import IngestionConfig, PreparationConfig, SplitConfig
+from tasks.datasets import DATASETS
 from tasks.errors import DataError
 from tasks.handoffs import CheckedData, Column, Snapshot
 from tasks.ingestion import ingest_data
 from tasks.preprocessing import prepare_data
+from tasks.privacy import hashing_key_id
+from tasks.settings import Settings
 from tasks.snapshots import images, read_snapshot, write_snapshot
 from tasks.sources import find_source
 from tasks.storage import Storage
@@ -56,10 +59,14 @@ def snapshot_of(storage, tmp_path):
 
 
 @pytest.fixture
-def ingest(context, tmp_path):
+def ingest(context, tmp_path, monkeypatch):
     def run(dataset, location=None):
         checksum = "none" if location else "published"
-        source = find_source(dataset, location=location, checksum=checksum, downloads=tmp_path)
+        monkeypatch.setenv("ROUNDHOUSE_PRIVACY_KEY", "07" * 32)
+        source = find_source(
+            dataset, location=location, checksum=checksum, downloads=tmp_path,
+            privacy_key=hashing_key_id(DATASETS[dataset], Settings()),
+        )  # fmt: skip
         return ingest_data.fn(context, source, IngestionConfig(dataset=dataset))
 
     return run
@@ -119,7 +126,9 @@ def test_an_identifier_never_becomes_an_input(ingest, prepare, storage, telco_cs
 def test_how_it_was_split_goes_along(ingest, prepare, telco_csv):
     prepared = prepare(ingest("telco_churn", str(telco_csv.parent)), SplitConfig(seed=5))
     assert prepared.split["seed"] == 5
-    assert json.loads(prepared.split["columns"]) == [["customerID", "identifier", "text"]]
+    deciding = [["customerID", "identifier", "category", "hash"]]
+    assert json.loads(prepared.split["columns"]) == deciding
+    assert prepared.split["privacy_key"] == prepared.snapshot.privacy_key
     assert len(prepared.split["code"]) == 64
 
 
