@@ -6,13 +6,17 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 KILLS = 30
-FIRST_STAGE = "… package model"
+STAGES = (
+    "package model", "register model", "verify model", "promote model", "explain model",
+    "export model", "describe model", "summarise run",
+)  # fmt: skip
 TAGS = "roundhouse.{}"
 
 
@@ -23,17 +27,25 @@ def start(command: Any, seed: int, temporary: Path) -> Any:
     return command.start("run", "digits", *changes, *easy, TMPDIR=str(temporary))
 
 
-def follow(process: Any, kill_after: float | None = None) -> tuple[list[str], float]:
-    """What a run shows, and the seconds from its packaging on; it is killed after some of them."""
+def follow(process: Any, stage: str = STAGES[0], after: float | None = None) -> Any:
+    """What a run shows, and the seconds from a stage's start on; it is killed then."""
     shown, began = [], 0.0
     for line in process.stdout:
         shown.append(line.strip())
-        if FIRST_STAGE in line:
+        if f"… {stage}" in line:
             began = time.monotonic()
-            if kill_after is not None:
-                threading.Timer(kill_after, process.send_signal, [signal.SIGKILL]).start()
+            if after is not None:
+                threading.Timer(after, process.send_signal, [signal.SIGKILL]).start()
     process.wait()
     return shown, time.monotonic() - began
+
+
+def moments(seconds: float) -> Iterator[tuple[str, float]]:
+    """Random moments: every other one of all the time, the others of short stages as well."""
+    chance = random.Random(5)
+    while True:
+        yield STAGES[0], chance.uniform(0, seconds)
+        yield chance.choice(STAGES), chance.uniform(0, 0.1)
 
 
 @pytest.mark.slow
@@ -43,10 +55,10 @@ def test_killed_at_thirty_random_moments_and_run_again_nothing_is_lost_or_twice(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     _, seconds = follow(start(roundhouse, 0, temporary))
-    chance, hit = random.Random(5), Counter[str]()
-    for seed in range(1, KILLS + 1):
+    hit = Counter[str]()
+    for seed, (stage, after) in zip(range(1, KILLS + 1), moments(seconds), strict=False):
         process = start(roundhouse, seed, temporary)
-        shown, _ = follow(process, kill_after=chance.uniform(0, seconds))
+        shown, _ = follow(process, stage, after)
         stages = [line[2:] for line in shown if line.startswith("…")]
         hit[stages[-1] if process.returncode == -signal.SIGKILL else "(ended before)"] += 1
         again = start(roundhouse, seed, temporary)
@@ -55,7 +67,7 @@ def test_killed_at_thirty_random_moments_and_run_again_nothing_is_lost_or_twice(
         require_order(roundhouse, seed + 1, temporary)
     with capsys.disabled():
         print(f"\nkilled in: {dict(hit)}")  # noqa: T201  # the figures are what the hour was for
-    assert len(hit) > 3
+    assert len(hit) > 4
 
 
 def require_order(command: Any, versions: int, temporary: Path) -> None:

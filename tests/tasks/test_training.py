@@ -171,6 +171,17 @@ def test_remote_storage_keeps_the_checkpoint_as_well(
     assert not list(tmp_path.rglob("*.npz"))
 
 
+def test_an_isolated_training_begins_anew_and_leaves_the_interrupted_one_alone(
+    context: RunContext, interrupted: PreparedData
+) -> None:
+    isolated = context.model_copy(update={"isolated": True})
+    again = [train_model.fn(isolated, interrupted, MODEL, TRAINING) for _ in range(2)]
+    assert [trained.resumed_from for trained in again] == [0, 0]
+    assert again[0].network == again[1].network
+    assert again[0].seconds != again[1].seconds
+    assert train_model.fn(context, interrupted, MODEL, TRAINING).resumed_from == 2
+
+
 def test_training_survives_a_storage_that_takes_no_checkpoint(
     context: RunContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

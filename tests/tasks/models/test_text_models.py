@@ -90,6 +90,17 @@ def test_the_stored_file_predicts_the_same(architecture: ModuleType, tmp_path: P
     assert f"{network.count_params():,}" in summary_of(network)
 
 
+def test_no_address_in_memory_is_in_the_stored_file(tmp_path: Path) -> None:
+    """Keras numbers the objects that layers share by where they lie."""
+    network = build(lstm, bidirectional=True)
+    for name in ("one", "two"):
+        save_network(network, tmp_path / f"{name}.keras")
+    assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+    tokens = np.arange(6, dtype=np.int32)[None]
+    found = load_network(tmp_path / "two.keras")(tokens)
+    assert found == pytest.approx(np.asarray(network(tokens, training=False)), abs=1e-6)
+
+
 @ALL
 def test_it_reads_the_fields_that_it_says(architecture: ModuleType) -> None:
     """A field that is said to be used changes the network, and no other field does."""
