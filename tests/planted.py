@@ -83,7 +83,7 @@ def checks(strictness: Any) -> list[Any]:
     found = [
         unique("customer"), text("shop"), blanks("shop", 0), numbers("age"),
         value_range("age", 0, 120), categories("postcode", ("QX", "RY"), tolerance=0),
-        blanks("note", 0), categories("town", ("A", "B", "Hushington"), tolerance=0),
+        blanks("note", 0), categories("town", ("A", "B"), tolerance=0.05),
         *labels("left", ("No", "Yes"), strictness),
     ]  # fmt: skip
     names = [column.name for column in COLUMNS if column.protection != "drop"]
@@ -116,7 +116,7 @@ def write_all(folder: Path) -> None:
     frame.to_csv(folder / "sound" / file, index=False)
     broken = frame.assign(age=-1 - AGE, town="Hushington Minor", postcode="77QX", shop="")
     broken["customer"] = "XYLO-TWICE"
-    broken.loc[0, "left"] = "Quackenbush?"
+    broken.loc[0, "left"] = "Perhaps"
     broken.to_csv(folder / "broken" / file, index=False)
     lines = [
         f"{'spam' if row % 3 else 'ham'}\t{'win a prize' if row % 3 else 'see you'} {row} "

@@ -80,7 +80,7 @@ def prepare_rows(context):
     from tasks.snapshots import write_snapshot
     from tasks.storage import Storage
 
-    def make(columns, arrays, seed=0, problem=None, **preparation):
+    def make(columns, arrays, seed=0, problem=None, privacy_key="", **preparation):
         import pyarrow as pa
 
         plain = "regression" if columns[-1].kind == "numeric" else "classification"
@@ -96,6 +96,7 @@ def prepare_rows(context):
             rows=table.num_rows,
             columns=columns,
             source_digest="0" * 64,
+            privacy_key=privacy_key,
         )
         checked = CheckedData(
             snapshot=snapshot, passed=1, warnings=(), total=1, report=file, data_docs=file
