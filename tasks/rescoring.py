@@ -44,7 +44,7 @@ def scorer(
         tokens = np.sum(truth >= 0, axis=1)
         return lambda index: perplexity_of(float(logs[index].sum()), int(tokens[index].sum()))
     if problem == "classification":
-        return _of_classes(metric, truth, found)
+        return _of_classes(metric, truth, found, len(models))
     return _of_values(metric, truth, found)
 
 
@@ -68,7 +68,9 @@ def _of_values(metric: str, targets: NDArray[Any], found: NDArray[np.floating]) 
     return r2
 
 
-def _of_classes(metric: str, labels: NDArray[Any], found: NDArray[np.floating]) -> Score:
+def _of_classes(
+    metric: str, labels: NDArray[Any], found: NDArray[np.floating], models: int
+) -> Score:
     probabilities = scaled_to_one(found)
     rows, classes = np.arange(len(labels)), probabilities.shape[1]
     if metric == "log_loss":
@@ -84,8 +86,8 @@ def _of_classes(metric: str, labels: NDArray[Any], found: NDArray[np.floating]) 
 
         # of two models whose scores are spread differently only the ranks can be swapped:
         # Venkatraman and Begg, 1996, https://doi.org/10.1093/biomet/83.4.835
-        both = np.split(probabilities, 2)
-        ranks = np.concatenate([stats.rankdata(each, axis=0) for each in both])
+        each = np.split(probabilities, models)
+        ranks = np.concatenate([stats.rankdata(scores, axis=0) for scores in each])
         scored = range(1, classes) if classes == BINARY else range(classes)
         areas = [_Area(labels == label, ranks[:, label], metric) for label in scored]
         return lambda index: float(np.mean([area(index) for area in areas]))

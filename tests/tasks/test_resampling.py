@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from tasks.metrics import known_metrics
+from tasks.metrics import known_metrics, measure
 from tasks.resampling import metric_interval
+from tasks.rescoring import scorer
 
 
 def scores(random, labels, skill=1.0):
@@ -71,3 +72,19 @@ def test_metrics_of_values_have_intervals(metric):
     low, high = metric_interval("regression", metric, targets, values)
     true = {"mae": 0.4, "rmse": 0.5, "r2": 0.75}[metric]
     assert low < true < high
+
+
+@pytest.mark.parametrize(
+    ("problem", "metric"),
+    [(problem, metric) for problem in ("classification", "regression")
+     for metric in known_metrics(problem)],
+)  # fmt: skip
+@pytest.mark.parametrize("rows", [60, 61])
+def test_one_model_alone_is_scored_as_it_is_measured(problem, metric, rows):
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 2, rows)
+    found = scores(random, truth)
+    if problem == "regression":
+        truth, found = random.normal(size=rows), random.normal(size=rows)
+    score = scorer(problem, metric, truth, found, None, ())
+    assert score(np.arange(rows)) == pytest.approx(measure(problem, truth, found)[metric])
