@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks import tracking
+from tasks import energy, tracking
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.devices import processor, usable_cpus
 from tasks.errors import TrainingDiverged
@@ -52,7 +52,8 @@ def train_boosting(
     estimator: Any = build_model(model, prepared)
     started = time.perf_counter()
     _configure(estimator, prepared, training)
-    history = _fit(estimator, storage, prepared, class_weights)
+    with energy.metered(with_gpus=False) as meter:
+        history = _fit(estimator, storage, prepared, class_weights)
     seconds = time.perf_counter() - started
     best = int(np.argmin(history["val_loss"])) + 1
     logger.info("%d rounds of trees, the best after %d", len(history["val_loss"]), best)
@@ -80,6 +81,7 @@ def train_boosting(
         ),
         summary=storage.put_bytes(summary_of_trees(ensemble).encode(), ".txt"),
         libraries=LIBRARIES,
+        consumption=meter.consumption(),
     )
 
 

@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from tasks.appraisal import Slices
+from tasks.appraisal import ModelCard, Slices
 from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot, StoredFile
 from tasks.judgement import (
     Contender,
@@ -99,6 +99,10 @@ def _of_appraisal(handoff: Handoff) -> Evidence:
     match handoff:
         case Slices():
             return _of_slices(handoff)
+        case ModelCard():
+            return Evidence(
+                files={"model-card.html": handoff.html, "model-card.md": handoff.markdown}
+            )
         case _:
             return Evidence()
 
@@ -174,13 +178,18 @@ def _of_training(handoff: TrainedModel, *, with_history: bool) -> Evidence:
         for name, values in handoff.history.items()
         for epoch, value in enumerate(values, start=1)
     )
-    hardware = handoff.hardware
+    hardware, consumption = handoff.hardware, handoff.consumption
+    spent = {
+        "training/cpu_seconds": consumption and consumption.cpu_seconds,
+        "training/energy_joules": consumption and consumption.energy_joules,
+    }
     return Evidence(
         metrics=(
             ("training/parameters", handoff.parameters, 0),
             ("training/best_epoch", handoff.best_epoch, 0),
             ("training/rows_per_second", handoff.rows_per_second, 0),
             ("training/seconds", handoff.seconds, 0),
+            *((name, value, 0) for name, value in spent.items() if value is not None),
             *(history if with_history else ()),
         ),
         tags={

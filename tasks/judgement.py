@@ -48,6 +48,20 @@ class Hardware(Handoff):
     processor: str = ""
 
 
+class Consumption(Handoff):
+    """What a piece of work took of the machine.
+
+    Args:
+        cpu_seconds: Processor time of the process, over all of its threads.
+        energy_joules: Energy of the machine meanwhile; None where no counter tells it.
+        energy_of: The parts of the machine whose energy that is.
+    """
+
+    cpu_seconds: float
+    energy_joules: float | None = None
+    energy_of: tuple[str, ...] = ()
+
+
 class TrainedModel(Handoff):
     """A trained network, or another estimator.
 
@@ -64,6 +78,7 @@ class TrainedModel(Handoff):
         summary: Layers, shapes and parameters, as a text file.
         libraries: What a server needs besides the usual, by the names of their distributions.
         initial: What it started from.
+        consumption: What the training loop took, in this process.
     """
 
     network: StoredFile
@@ -78,6 +93,7 @@ class TrainedModel(Handoff):
     summary: StoredFile
     libraries: tuple[str, ...] = ()
     initial: InitialWeights = InitialWeights()
+    consumption: Consumption | None = None
 
 
 class Evaluation(Handoff):

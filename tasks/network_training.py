@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks import devices
+from tasks import devices, energy
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.errors import ConfigError, TrainingDiverged
 from tasks.handoffs import PreparedData, RunContext
@@ -138,7 +138,8 @@ def train_network(
         if initial.network:
             path = storage.path(initial.network)
             start_from(network, path, model.initial_part, initial.sentence)
-        result = fit_network(context, network, prepared, settings, checkpoint)
+        with energy.metered(with_gpus=devices.has_accelerator(hardware)) as meter:
+            result = fit_network(context, network, prepared, settings, checkpoint)
         save_network(network, folder / "network.keras")
         stored = storage.put_file(folder / "network.keras")
         summary = storage.put_bytes(summary_of(network).encode(), ".txt")
@@ -155,6 +156,7 @@ def train_network(
         summary=summary,
         libraries=libraries_needed(model.architecture),
         initial=initial,
+        consumption=meter.consumption(),
     )
 
 
