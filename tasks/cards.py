@@ -1,20 +1,27 @@
 """Model cards: what the registry's pages say of a model and of each of its versions.
 
-A version's card is written when it is registered. When it is judged, all that stands above its
-first heading is replaced by the verdict; so it can be done again, and a crash in between leaves
-the first text.
+A version's card is short when it is registered. When it is judged, all that stands above its first
+heading is replaced by the verdict; and when all is known, all that stands below by as much of the
+model card as the page can hold. So each can be done again, and a crash in between leaves what was.
 """
 
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import FRESH_WEIGHTS, Evaluation, InitialWeights, Rule, Verdict
 from tasks.lineage import git_state, prefect_address
-from tasks.rules import gain_in_words, rows_in_words
+from tasks.model_card.data import sides
+from tasks.model_card.document import Card, Code, facts, section
+from tasks.model_card.figures import metrics_table
+from tasks.model_card.making import commit_of, runs_of
+from tasks.model_card.markdown import GAP, LONGEST, section_text
+from tasks.rules import gain_in_words, rows_in_words, sentence_of
 
-TRAINED = "### What it was trained on"
+HEADING = "\n### "
 NOT_JUDGED = "Not judged yet: the run that made it has not come to that, or ended before."
-COMMIT_SHOWN = 12
-# the pages leave no room between columns
-GAP = "&ensp;"
+# what matters most of a card comes first, for as long as there is room
+ON_THE_PAGE = (
+    "purpose", "figures", "lineage", "limits", "slices", "training", "data", "classes",
+    "explanation", "exports", "proof", "checks", "preparation",
+)  # fmt: skip
 # in the words of `tasks.rules`
 RULES = {
     "minimum": "keeps the bound",
@@ -65,27 +72,20 @@ def version_card(
         initial: What its training started from.
     """
     snapshot = prepared.snapshot
-    rows = (
-        f"{prepared.train.count:,} of {snapshot.rows:,} rows of **{snapshot.dataset}**; "
-        f"{prepared.validation.count:,} decided when to stop, {prepared.test.count:,} test it"
+    trained_on = facts(
+        dataset=Code(snapshot.dataset),
+        snapshot=Code(snapshot.file.sha256),
+        started_from=initial.sentence or None,
+        code=commit_of(git_state()),
+        runs=runs_of(context, prefect_address()),
     )
-    return "\n".join(
-        [
-            NOT_JUDGED,
-            "",
-            TRAINED,
-            "",
-            f"- Rows: {rows}",
-            f"- Snapshot: `{snapshot.file.sha256}`",
-            *([f"- Started from: `{initial.sentence}`"] if initial.address else []),
-            f"- Code: {_commit()}",
-            f"- Runs: {', '.join(_runs(context))}",
-            "",
-            f"### How it does on {evaluation.rows:,} test rows",
-            "",
-            *_figures(evaluation),
-        ]
+    table = metrics_table(evaluation.metrics, evaluation.baselines, {})
+    sections = (
+        section("data", "What it was trained on", trained_on, sides(prepared)),
+        section("figures", f"How it does on {evaluation.rows:,} test rows", table),
     )
+    told = [section_text(found, "###", GAP) for found in sections if found]
+    return "\n\n".join([NOT_JUDGED, *told])
 
 
 def judged_card(card: str, verdict: Verdict) -> str:
@@ -95,12 +95,39 @@ def judged_card(card: str, verdict: Verdict) -> str:
         card: The card, whether or not it has a verdict.
         verdict: What the gate decided, by which rules.
     """
+    _, heading, rest = f"\n{card}".partition(HEADING)
+    return f"{_lead(verdict)}\n{heading}{rest}".strip()
+
+
+def described_card(card: str, verdict: Verdict, described: Card) -> str:
+    """A version's card with as much of the model card as its page can hold below the verdict.
+
+    Args:
+        card: The card, whether or not it has a verdict.
+        verdict: What the gate decided; for a card that says nothing of it.
+        described: The model card.
+    """
+    lead = f"\n{card}".partition(HEADING)[0].strip()
+    lead = _lead(verdict) if not lead or lead.startswith(NOT_JUDGED) else lead
+    text = "\n\n".join(
+        [
+            cut(lead, LONGEST // 2),
+            f"### Model card\n\n[The whole card, with its pictures]({described.page})",
+        ]
+    )
+    sections = {found.key: found for found in described.sections}
+    for key in ON_THE_PAGE:
+        more = f"\n\n{section_text(sections[key], '###', GAP)}" if key in sections else ""
+        if len(text) + len(more) <= LONGEST:
+            text += more
+    return text
+
+
+def _lead(verdict: Verdict) -> str:
     word = "Promoted" if verdict.promoted else "Not promoted"
     # the list of versions shows the first words, and shows them as they are
-    why = verdict.reason.removesuffix(f"; {word.lower()}")
-    _, heading, rest = card.partition(TRAINED)
-    lines = [f"{word}: {why}.", "", *map(rule_line, verdict.rules), "", heading + rest]
-    return "\n".join(lines).strip()
+    why = sentence_of(verdict).replace("<", "&lt;")
+    return "\n".join([f"{word}: {why}", "", *map(rule_line, verdict.rules)])
 
 
 def rule_line(rule: Rule) -> str:
@@ -117,33 +144,11 @@ def rule_line(rule: Rule) -> str:
     return f"- {mark} {RULES.get(rule.name, rule.name)}{found}, {gain}{limit}"
 
 
-def _commit() -> str:
-    state = git_state()
-    commit = state.get("mlflow.source.git.commit", "")
-    if not commit:
-        return "not under version control"
-    dirty = state["roundhouse.git_dirty"] == "true"
-    return f"commit `{commit[:COMMIT_SHOWN]}`{', and changes on top of it' if dirty else ''}"
-
-
-def _runs(context: RunContext) -> list[str]:
-    address = prefect_address()
-    prefect = [f"[Prefect run]({address})"] if address else []
-    return [f"[MLflow run]({context.run_page})", *prefect]
-
-
-def _figures(evaluation: Evaluation) -> list[str]:
-    whose = {"this model": evaluation.metrics, **evaluation.baselines}
-    head = [f"{GAP}{name.replace('_', ' ')}" for name in whose]
-    rows = [
-        [metric, *(f"{GAP}{_figure(found.get(metric))}" for found in whose.values())]
-        for metric in evaluation.metrics
-    ]
-    return [
-        f"| {' | '.join(['Metric', *head])} |",
-        "| --- " + "| ---: " * len(head) + "|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
+def cut(text: str, longest: int) -> str:
+    """A text of whole lines, as many as there is room for."""
+    while len(text) > longest and "\n" in text:
+        text = text.rpartition("\n")[0]
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _figure(value: float | None) -> str:

@@ -179,17 +179,16 @@ def _of_training(handoff: TrainedModel, *, with_history: bool) -> Evidence:
         for epoch, value in enumerate(values, start=1)
     )
     hardware, consumption = handoff.hardware, handoff.consumption
-    spent = {
-        "training/cpu_seconds": consumption and consumption.cpu_seconds,
-        "training/energy_joules": consumption and consumption.energy_joules,
-    }
+    spent = {"cpu_seconds": consumption.cpu_seconds} if consumption else {}
+    if consumption and consumption.energy_joules is not None:
+        spent["energy_joules"] = consumption.energy_joules
     return Evidence(
         metrics=(
             ("training/parameters", handoff.parameters, 0),
             ("training/best_epoch", handoff.best_epoch, 0),
             ("training/rows_per_second", handoff.rows_per_second, 0),
             ("training/seconds", handoff.seconds, 0),
-            *((name, value, 0) for name, value in spent.items() if value is not None),
+            *((f"training/{name}", value, 0) for name, value in spent.items()),
             *(history if with_history else ()),
         ),
         tags={

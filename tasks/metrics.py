@@ -33,6 +33,11 @@ CLASSIFICATION: Mapping[str, bool] = {
 }
 REGRESSION: Mapping[str, bool] = {"r2": True, "mae": False, "rmse": False}
 BINARY = 2
+# those that are shown of a model, in their order
+MAIN = (
+    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "f1_macro", "roc_auc", "log_loss",
+    "mae", "rmse", "r2", "perplexity", "bleu", "rouge_l",
+)  # fmt: skip
 METRICS: Mapping[Problem, Mapping[str, bool]] = {
     "classification": CLASSIFICATION,
     "regression": REGRESSION,

@@ -127,6 +127,20 @@ class Registry:
                 )
             )
 
+    def file_of_run(self, number: int, name: str) -> bytes | None:
+        """A file among the artefacts of the run that made a version; None where there is none.
+
+        Args:
+            number: The version.
+            name: The file's path among the artefacts.
+        """
+        run_id = str(self.version(number).run_id)
+        with service_errors(self._uri), tempfile.TemporaryDirectory() as folder:
+            there = self.client.list_artifacts(run_id, name.rpartition("/")[0] or None)
+            if name not in {file.path for file in there}:
+                return None
+            return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
+
     def move(self, alias: str, number: int) -> None:
         """Gives an alias to a version; nothing is written where it has it already."""
         if self.holder(alias) == number:

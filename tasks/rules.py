@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasks.config import GateConfig
-from tasks.judgement import Difference, Rule
+from tasks.judgement import Difference, Rule, Verdict
 from tasks.metrics import HIGHER_IS_BETTER, is_better
 from tasks.significance import rows_to_decide
 
@@ -207,6 +207,12 @@ def rows_in_words(difference: Difference) -> str:
     """How many rows were compared, and in how many clusters they are."""
     clusters = f" in {difference.clusters:,} clusters" if difference.clusters else ""
     return f"{difference.rows:,} rows{clusters}"
+
+
+def sentence_of(verdict: Verdict) -> str:
+    """Why a verdict is as it is, as a sentence that does not say the outcome again."""
+    word = "promoted" if verdict.promoted else "not promoted"
+    return f"{verdict.reason.removesuffix(f'; {word}')}."
 
 
 def gain_in_words(difference: Difference) -> str:

@@ -10,16 +10,12 @@ from tasks.evidence import training_in_words
 from tasks.handoffs import Handoff, RunContext
 from tasks.judgement import Rule, TrainedModel
 from tasks.lineage import describe_surroundings, prefect_address
+from tasks.metrics import MAIN
 from tasks.parameters import shown_configuration
 from tasks.progress import show_slices, show_summary
 from tasks.registry import RECORDED, Registry
 from tasks.slice_tables import gap_rows, slice_rows, slices_in_words
 from tasks.stages import stage
-
-SHOWN = (
-    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "f1_macro", "roc_auc", "log_loss",
-    "mae", "rmse", "r2", "perplexity", "bleu", "rouge_l",
-)  # fmt: skip
 
 
 class Summary(Handoff):
@@ -122,7 +118,7 @@ def summarise(context: RunContext, lineage: Lineage) -> Summary:
         warnings=(*checked.snapshot.warnings, *checked.warnings, *prepared.warnings),
         metrics={
             name: {who: figures[name] for who, figures in compared.items() if name in figures}
-            for name in SHOWN
+            for name in MAIN
             if name in evaluation.metrics
         },
         verdict=promotion.verdict.reason,

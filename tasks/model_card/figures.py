@@ -1,0 +1,187 @@
+"""How a model does: its figures and how sure they are, by slice and by class, and the verdict."""
+
+import math
+from collections.abc import Mapping
+
+from tasks.appraisal import Lineage, Slices
+from tasks.handoffs import PreparedData
+from tasks.judgement import Evaluation
+from tasks.metrics import HIGHER_IS_BETTER, MAIN
+from tasks.model_card.document import (
+    Cell,
+    Interval,
+    Notes,
+    Pictures,
+    Section,
+    Table,
+    facts,
+    section,
+)
+from tasks.model_card.intervals import CONFIDENCE
+from tasks.model_card.measured import ClassFigures, Measured
+from tasks.rules import figure, gain_in_words
+
+BLANK = "-"
+# of more slices or classes, those that are worst
+ROWS = 24
+# metrics between 0 and 1, which one scale serves
+SHARES = frozenset(name for name in MAIN if HIGHER_IS_BETTER.get(name)) - {"r2", "bleu"}
+WHOLE = (0.0, 1.0)
+
+
+def main_metrics(evaluation: Evaluation) -> tuple[str, ...]:
+    """The metrics that are shown of a model, in their order."""
+    return tuple(name for name in MAIN if name in evaluation.metrics)
+
+
+def performance(lineage: Lineage, measured: Measured) -> Section | None:
+    """The main figures with their intervals, beside those of the baselines and the champion."""
+    evaluation = lineage.evaluation
+    theirs = dict(evaluation.baselines)
+    before = lineage.promotion.champion_before
+    if lineage.promotion.champion_metrics and before != lineage.promotion.version:
+        theirs[f"champion v{before}"] = lineage.promotion.champion_metrics
+    note = (
+        f"On {evaluation.rows:,} test rows, which neither trained it nor decided when to stop. "
+        f"Intervals of {100 * CONFIDENCE:g} %, by the bootstrap."
+    )
+    best = {name: _best(name, theirs) for name in MAIN}
+    if set(measured.intervals) & SHARES:
+        start = scale_start(measured.intervals, best)
+        note += f" Drawn from {start:g} to 1; the upright line is the best of the others."
+    table = metrics_table(evaluation.metrics, theirs, measured.intervals)
+    pictures = {n: f for n, f in evaluation.pictures.items() if not n.startswith("learning")}
+    return section("figures", "How it does", Notes((note,)), table, Pictures(pictures))
+
+
+def metrics_table(
+    metrics: Mapping[str, float],
+    others: Mapping[str, Mapping[str, float]],
+    intervals: Mapping[str, tuple[float, float]],
+) -> Table:
+    """The main metrics of a model, with intervals where there are any, beside those of others."""
+    head = ("Metric", "This model", *(("Interval",) if intervals else ()))
+    best = {name: _best(name, others) for name in MAIN if name in metrics}
+    scale = (scale_start(intervals, best), 1.0)
+    rows = []
+    for name, reference in best.items():
+        cells: list[Cell] = [in_words(name), figure(metrics[name])]
+        if intervals:
+            ends = intervals.get(name)
+            drawn = scale if name in SHARES else None
+            cells.append(Interval(metrics[name], *ends, drawn, reference) if ends else BLANK)
+        cells += [_figure(found.get(name)) for found in others.values()]
+        rows.append(tuple(cells))
+    return Table((*head, *(in_words(name) for name in others)), tuple(rows), strong=1)
+
+
+def scale_start(
+    intervals: Mapping[str, tuple[float, float]], best: Mapping[str, float | None]
+) -> float:
+    """Where the scale of shares begins: a tenth below all that is drawn on it."""
+    drawn = [ends[0] for name, ends in intervals.items() if name in SHARES]
+    drawn += [value for name in intervals if name in SHARES and (value := best.get(name))]
+    return max(0.0, math.floor(10 * min(drawn, default=0.0)) / 10)
+
+
+def _best(metric: str, others: Mapping[str, Mapping[str, float]]) -> float | None:
+    known = [found[metric] for found in others.values() if metric in found]
+    return (max if HIGHER_IS_BETTER.get(metric, True) else min)(known, default=None)
+
+
+def sliced(slices: Slices, evaluation: Evaluation, prepared: PreparedData) -> Section | None:
+    """The gate's metric in each slice, and how differently groups are treated."""
+    personal = {column.name for column in prepared.snapshot.columns if column.personal}
+    rows, ends, numbers = [], _scale(slices), dict[str, int]()
+    whole = evaluation.metrics.get(slices.metric)
+    for found in slices.table[:ROWS]:
+        numbers[found.column] = numbers.get(found.column, 0) + 1
+        hidden = found.column in personal
+        value = found.metrics.get(slices.metric)
+        interval: Cell = BLANK
+        if value is not None and found.low is not None and found.high is not None:
+            interval = Interval(value, found.low, found.high, ends, whole)
+        rows.append(
+            (
+                found.column,
+                f"group {numbers[found.column]}" if hidden else found.value,
+                f"{found.rows:,}",
+                _figure(value),
+                interval,
+            )
+        )
+    metric = in_words(slices.metric)
+    table = Table(("Column", "Slice", "Rows", metric, "Interval"), tuple(rows), texts=2, strong=3)
+    gaps = Table(
+        ("Sensitive column", "Demographic parity gap", "Equalised odds gap"),
+        tuple((g.column, figure(g.demographic_parity), figure(g.equalised_odds))
+              for g in slices.gaps),
+    )  # fmt: skip
+    notes = []
+    if len(slices.table) > ROWS:
+        notes.append(f"{len(slices.table) - ROWS:,} more slices are in slices.json of the run.")
+    if slices.gaps:
+        notes.append(
+            "A gap is 0 where the groups are treated alike: of the shares that are given a class "
+            "(parity), and of the rates of true and of false positives (odds)."
+        )
+    return section(
+        "slices", "Slices and fairness", table, gaps, Notes(tuple(notes)), Pictures(slices.pictures)
+    )
+
+
+def _scale(slices: Slices) -> tuple[float, float] | None:
+    lows = [found.low for found in slices.table if found.low is not None]
+    highs = [found.high for found in slices.table if found.high is not None]
+    return (min(lows), max(highs)) if lows and highs and max(highs) > min(lows) else None
+
+
+def by_class(classes: tuple[ClassFigures, ...]) -> Section | None:
+    """Rows and recall of each class; of many, those that are found least."""
+    worst = sorted(classes, key=lambda found: -1.0 if found.recall is None else found.recall)
+    chosen = set(worst[:ROWS])
+    rows: list[tuple[Cell, ...]] = []
+    for found in classes:
+        if found not in chosen:
+            continue
+        ends: Cell = BLANK
+        if found.recall is not None:
+            ends = Interval(found.recall, found.low, found.high, WHOLE)
+        rows.append(
+            (found.name, f"{found.train:,}", f"{found.test:,}", _figure(found.recall), ends)
+        )
+    left = len(classes) - len(rows)
+    note = Notes((f"{left:,} more classes are found more often.",) if left > 0 else ())
+    table = Table(
+        ("Class", "Training rows", "Test rows", "Recall", "Interval"), tuple(rows), strong=3
+    )
+    return section("classes", "Class by class", table, note)
+
+
+def verdict(lineage: Lineage) -> Section | None:
+    """Rule by rule; and the comparison with the champion before."""
+    promotion = lineage.promotion
+    rules = promotion.verdict.rules
+    notes = Notes(
+        tuple(rule.reason[:1].upper() + rule.reason[1:] for rule in rules),
+        tuple("passed" if rule.passed else "failed" for rule in rules),
+    )
+    gain = next((rule.difference for rule in rules if rule.difference), None)
+    compared = facts(
+        champion_before=f"v{promotion.champion_before}",
+        gain=gain_in_words(gain),
+        on_the_same_rows=f"{gain.rows:,}",
+    ) if gain else None  # fmt: skip
+    return section("verdict", "The verdict, rule by rule", notes, compared)
+
+
+def in_words(name: str) -> str:
+    """A metric or a baseline as people write it."""
+    known = {"roc_auc": "ROC AUC", "f1": "F1", "f1_macro": "F1, macro", "r2": "R²",
+             "mae": "mean absolute error", "rmse": "RMSE", "bleu": "BLEU", "rouge_l": "ROUGE-L",
+             "pr_auc": "PR AUC"}  # fmt: skip
+    return known.get(name, name.replace("_", " "))
+
+
+def _figure(value: float | None) -> str:
+    return BLANK if value is None else figure(value)
