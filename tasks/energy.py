@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.judgement import Consumption
+from tasks.handoffs import Handoff
 
 POWERCAP = Path("/sys/class/powercap")
 # a busy server's counter starts again at 0 after twenty minutes or so
@@ -23,6 +23,20 @@ SECONDS_BETWEEN_READINGS = 30.0
 MICROJOULE, MILLIJOULE = 1e-6, 1e-3
 PROCESSORS, MEMORY, GPUS = "processors", "memory", "GPUs"
 logger = logging.getLogger(__name__)
+
+
+class Consumption(Handoff):
+    """What a piece of work took of the machine.
+
+    Args:
+        cpu_seconds: Processor time of the process, over all of its threads.
+        energy_joules: Energy of the machine meanwhile; None where no counter tells it.
+        energy_of: The parts of the machine whose energy that is.
+    """
+
+    cpu_seconds: float
+    energy_joules: float | None = None
+    energy_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,14 @@ class RunContext(Handoff):
         """Where its files are found there: check report, pictures, lineage."""
         return self._page("/artifacts")
 
+    def file_page(self, name: str) -> str:
+        """Where one of its files is shown there.
+
+        Args:
+            name: Its path among the run's artefacts.
+        """
+        return self._page(f"/artifacts/{name}")
+
     def _page(self, tab: str) -> str:
         place = f"/#/experiments/{self.experiment_id}/runs/{self.run_id}{tab}"
         # without it, what stands beside the page is for language models

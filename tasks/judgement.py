@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from tasks.energy import Consumption
 from tasks.handoffs import Handoff, StoredFile
 
 
@@ -46,20 +47,6 @@ class Hardware(Handoff):
     precision: str
     cpu_count: int
     processor: str = ""
-
-
-class Consumption(Handoff):
-    """What a piece of work took of the machine.
-
-    Args:
-        cpu_seconds: Processor time of the process, over all of its threads.
-        energy_joules: Energy of the machine meanwhile; None where no counter tells it.
-        energy_of: The parts of the machine whose energy that is.
-    """
-
-    cpu_seconds: float
-    energy_joules: float | None = None
-    energy_of: tuple[str, ...] = ()
 
 
 class TrainedModel(Handoff):

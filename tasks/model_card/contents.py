@@ -9,6 +9,9 @@ from tasks.model_card.document import Card
 from tasks.model_card.measured import Measured
 from tasks.rules import figure, sentence_of
 
+# its name among the artefacts of the run
+CARD = "model-card.html"
+
 
 def card_of(context: RunContext, lineage: Lineage, measured: Measured) -> Card:
     """The card of a version; a section of which nothing is known is left out.
@@ -22,7 +25,7 @@ def card_of(context: RunContext, lineage: Lineage, measured: Measured) -> Card:
         data.purpose(lineage),
         figures.verdict(lineage),
         figures.performance(lineage, measured),
-        figures.sliced(lineage.slices, lineage.evaluation, lineage.prepared),
+        figures.sliced(lineage.slices, lineage.evaluation),
         figures.by_class(measured.classes),
         limits.limits(lineage, measured),
         making.explanation(lineage.explanation),
@@ -43,7 +46,7 @@ def card_of(context: RunContext, lineage: Lineage, measured: Measured) -> Card:
         verdict=sentence_of(verdict),
         figures=_first(lineage, measured),
         sections=tuple(found for found in sections if found),
-        page=context.files_page,
+        page=context.file_page(CARD),
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 

@@ -155,9 +155,7 @@ def checks(checked: CheckedData, context: RunContext) -> Section | None:
     """How many checks held, and what they warn of."""
     report: tuple[Part, ...] = (
         f"{checked.passed:,} of {checked.total:,}, ",
-        Link("in the run", context.files_page),
-        " under ",
-        Code("checks/index.html"),
+        Link("the report", context.file_page("checks/index.html")),
     )
     about = facts(passed=report, warned=f"{len(checked.warnings):,}")
     return section("checks", "Checks of the data", about, Notes(checked.warnings))

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from tasks.appraisal import Lineage, Slices
-from tasks.handoffs import PreparedData
+from tasks.appraisal import FairnessGap, Lineage, Slices
 from tasks.judgement import Evaluation
 from tasks.metrics import HIGHER_IS_BETTER, MAIN
 from tasks.model_card.document import (
@@ -27,6 +26,12 @@ ROWS = 24
 # metrics between 0 and 1, which one scale serves
 SHARES = frozenset(name for name in MAIN if HIGHER_IS_BETTER.get(name)) - {"r2", "bleu"}
 WHOLE = (0.0, 1.0)
+GAPS = {
+    "demographic_parity": "demographic parity",
+    "equalised_odds": "equalised odds",
+    "predictions": "the mean prediction",
+    "errors": "the mean absolute error",
+}
 
 
 def main_metrics(evaluation: Evaluation) -> tuple[str, ...]:
@@ -41,13 +46,11 @@ def performance(lineage: Lineage, measured: Measured) -> Section | None:
     before = lineage.promotion.champion_before
     if lineage.promotion.champion_metrics and before != lineage.promotion.version:
         theirs[f"champion v{before}"] = lineage.promotion.champion_metrics
-    note = (
-        f"On {evaluation.rows:,} test rows, which neither trained it nor decided when to stop. "
-        f"Intervals of {100 * CONFIDENCE:g} %, by the bootstrap."
-    )
-    best = {name: _best(name, theirs) for name in MAIN}
+    note = f"On {evaluation.rows:,} test rows, which neither trained it nor decided when to stop."
+    if measured.intervals:
+        note += f" Intervals of {100 * CONFIDENCE:g} %, by the bootstrap."
     if set(measured.intervals) & SHARES:
-        start = scale_start(measured.intervals, best)
+        start = scale_start(measured.intervals, {name: _best(name, theirs) for name in MAIN})
         note += f" Drawn from {start:g} to 1; the upright line is the best of the others."
     table = metrics_table(evaluation.metrics, theirs, measured.intervals)
     pictures = {n: f for n, f in evaluation.pictures.items() if not n.startswith("learning")}
@@ -89,45 +92,44 @@ def _best(metric: str, others: Mapping[str, Mapping[str, float]]) -> float | Non
     return (max if HIGHER_IS_BETTER.get(metric, True) else min)(known, default=None)
 
 
-def sliced(slices: Slices, evaluation: Evaluation, prepared: PreparedData) -> Section | None:
+def sliced(slices: Slices, evaluation: Evaluation) -> Section | None:
     """The gate's metric in each slice, and how differently groups are treated."""
-    personal = {column.name for column in prepared.snapshot.columns if column.personal}
-    rows, ends, numbers = [], _scale(slices), dict[str, int]()
-    whole = evaluation.metrics.get(slices.metric)
+    ends, whole = _scale(slices), evaluation.metrics.get(slices.metric)
+    rows: list[tuple[Cell, ...]] = []
     for found in slices.table[:ROWS]:
-        numbers[found.column] = numbers.get(found.column, 0) + 1
-        hidden = found.column in personal
         value = found.metrics.get(slices.metric)
         interval: Cell = BLANK
         if value is not None and found.low is not None and found.high is not None:
             interval = Interval(value, found.low, found.high, ends, whole)
-        rows.append(
-            (
-                found.column,
-                f"group {numbers[found.column]}" if hidden else found.value,
-                f"{found.rows:,}",
-                _figure(value),
-                interval,
-            )
-        )
+        rows.append((found.column, found.value, f"{found.rows:,}", _figure(value), interval))
     metric = in_words(slices.metric)
-    table = Table(("Column", "Slice", "Rows", metric, "Interval"), tuple(rows), texts=2, strong=3)
-    gaps = Table(
-        ("Sensitive column", "Demographic parity gap", "Equalised odds gap"),
-        tuple((g.column, figure(g.demographic_parity), figure(g.equalised_odds))
-              for g in slices.gaps),
-    )  # fmt: skip
-    notes = []
-    if len(slices.table) > ROWS:
-        notes.append(f"{len(slices.table) - ROWS:,} more slices are in slices.json of the run.")
-    if slices.gaps:
-        notes.append(
-            "A gap is 0 where the groups are treated alike: of the shares that are given a class "
-            "(parity), and of the rates of true and of false positives (odds)."
-        )
-    return section(
-        "slices", "Slices and fairness", table, gaps, Notes(tuple(notes)), Pictures(slices.pictures)
+    table = Table(
+        ("Column", "Slice", "Test rows", metric, "Interval"), tuple(rows), texts=2, strong=3
     )
+    notes = [f"{gap.column}: {gap.reason}" for gap in slices.gaps if gap.reason]
+    if len(slices.table) > ROWS:
+        notes.append(f"{len(slices.table) - ROWS:,} more slices are in the run.")
+    return section(
+        "slices",
+        "Slices and fairness",
+        table,
+        _gaps(slices.gaps),
+        Notes(tuple(notes)),
+        Pictures(slices.pictures),
+    )
+
+
+def _gaps(gaps: tuple[FairnessGap, ...]) -> Table:
+    """How differently the groups of each sensitive column are treated; 0 where they are alike."""
+    rows: list[tuple[Cell, ...]] = []
+    for gap in gaps:
+        for field, words in GAPS.items():
+            value, ends = getattr(gap, field), gap.intervals.get(field)
+            if value is not None:
+                reach: Cell = Interval(value, *ends) if ends else BLANK
+                rows.append((gap.column, words, figure(value), reach))
+    head = ("Sensitive column", "Largest gap between groups, of", "Gap", "Interval")
+    return Table(head, tuple(rows), texts=2, strong=2)
 
 
 def _scale(slices: Slices) -> tuple[float, float] | None:

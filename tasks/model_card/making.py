@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from tasks.appraisal import Explanation, Exports, Lineage
+from tasks.energy import Consumption
 from tasks.handoffs import RunContext
-from tasks.judgement import Consumption, Package, Proof
+from tasks.judgement import Package, Proof
 from tasks.model_card.document import (
     Bar,
     Cell,
@@ -154,7 +155,7 @@ def origin(lineage: Lineage, context: RunContext) -> Section | None:
         network=Code(lineage.trained.network.sha256),
         seeds=f"training {lineage.trained.seed}, split {lineage.prepared.split.get('seed', 0)}",
         runs=runs_of(context, known.get("roundhouse.prefect_address", "")),
-        whole_lineage=(Link("in the run", context.files_page), " as ", Code("lineage.json")),
+        whole_lineage=Link("lineage.json", context.file_page("lineage.json")),
         make_it_again=Code(f"roundhouse reproduce {registered.name}/{registered.version}"),
     )
     return section("lineage", "Lineage", about)

@@ -54,7 +54,7 @@ def section_text(found: Section, level: str, gap: str = "") -> str:
         gap: What is put before each figure of a table.
     """
     blocks = [_block(block, gap) for block in found.blocks]
-    return "\n\n".join([f"{level} {found.title}", *filter(None, blocks)])
+    return "\n\n".join([f"{level} {escaped(found.title)}", *filter(None, blocks)])
 
 
 def _block(block: Block, gap: str) -> str:
@@ -69,7 +69,7 @@ def _block(block: Block, gap: str) -> str:
             marked = zip_longest(sentences, marks, fillvalue="plain")
             return "\n".join(f"- {MARKS[mark]}{cell(text)}" for text, mark in marked)
         case Pictures(files=files):
-            names = ", ".join(f"`{name}`" for name in files)
+            names = ", ".join(cell(Code(name)) for name in files)
             return f"Pictures, in the run: {names}"
 
 

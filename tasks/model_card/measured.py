@@ -11,6 +11,7 @@ import numpy as np
 
 from tasks.handoffs import Column, PreparedData, Snapshot
 from tasks.judgement import Evaluation
+from tasks.resampling import wilson
 from tasks.snapshots import read_snapshot
 from tasks.storage import Storage
 
@@ -102,13 +103,7 @@ def class_names(prepared: PreparedData) -> tuple[str, ...]:
 def class_figures(
     storage: Storage, prepared: PreparedData, evaluation: Evaluation
 ) -> tuple[ClassFigures, ...]:
-    """Rows and recall of each class, with the interval of Wilson.
-
-    Wilson, Probable inference, the law of succession, and statistical inference, 1927
-    (https://doi.org/10.1080/01621459.1927.10502953).
-    """
-    from scipy import stats
-
+    """Rows and recall of each class, with the interval of Wilson."""
     if prepared.snapshot.problem != "classification":
         return ()
     truth = storage.array(prepared.test.judged_by)
@@ -121,8 +116,8 @@ def class_figures(
             figures.append(ClassFigures(name, train, test, None))
             continue
         hits = int(found[number])
-        ends = stats.binomtest(hits, test).proportion_ci(CONFIDENCE, method="wilson")
-        figures.append(ClassFigures(name, train, test, hits / test, ends.low, ends.high))
+        ends = wilson(hits, test, CONFIDENCE)
+        figures.append(ClassFigures(name, train, test, hits / test, *ends))
     return tuple(figures)
 
 

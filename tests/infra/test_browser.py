@@ -159,7 +159,7 @@ def test_a_run_from_the_form_ends_as_a_champion_in_mlflow(
 
 def test_the_version_says_champion_and_links_back_to_the_run(page: Any, stack: Any) -> None:
     page.goto(f"{stack.mlflow}/#/models/digits/versions/1?workflowType=machine_learning")
-    page.get_by_text("What it was trained on").wait_for()
+    page.get_by_role("link", name="The whole card").wait_for()
     # MLflow's assistant opens by itself, on every first visit
     page.get_by_role("button", name="Close").first.click()
     page.get_by_text(re.compile(r"^@\s*champion$")).first.wait_for()

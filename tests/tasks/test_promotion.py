@@ -68,7 +68,7 @@ def test_the_page_of_a_judged_version_says_how_it_was_judged(
     for number, promotion in enumerate((first, worse), start=1):
         page = client.get_model_version("trial", str(number)).description
         assert promotion.verdict.reason.partition(";")[0] in page.partition("\n")[0]
-        assert "rows of **customers**" in page
+        assert "Dataset: `customers`" in page
         assert NOT_JUDGED not in page
     assert page.startswith("Not promoted: accuracy ")
     assert "- ✗ is not worse than the champion before: " in page
