@@ -2,6 +2,7 @@
 
 import html.parser
 import io
+import re
 
 import pytest
 
@@ -94,8 +95,8 @@ def test_what_is_beyond_a_scale_is_drawn_at_its_end():
 
 def test_nothing_that_is_in_the_data_acts_in_the_text(card):
     text = whole_card(card)
-    code = EVIL.replace("`", "'").replace("|", "\N{BROKEN BAR}")
-    assert "<script" not in text.replace(f"`{code}`", "")
+    # what stands as code is shown letter by letter
+    assert "<script" not in re.sub(r"`[^`]*`", "", text)
     assert "](javascript" not in text.replace("`", "")
     table = [line for line in section_text(card.sections[0], "##").splitlines() if "|" in line]
     cells = [line.replace(r"\|", "").count("|") for line in table if line.startswith("|")]
