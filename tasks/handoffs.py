@@ -89,11 +89,7 @@ class RunContext(Handoff):
         return self._page("/artifacts")
 
     def file_page(self, name: str) -> str:
-        """Where one of its files is shown there.
-
-        Args:
-            name: Its path among the run's artefacts.
-        """
+        """Where one of its files is shown there, by its path among the run's artefacts."""
         return self._page(f"/artifacts/{name}")
 
     def _page(self, tab: str) -> str:
