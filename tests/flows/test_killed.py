@@ -69,8 +69,8 @@ def test_killed_at_thirty_random_moments_and_run_again_nothing_is_lost_or_twice(
         if hit.total() == KILLS:
             break
     with capsys.disabled():
-        print(f"\nkilled in: {dict(hit)}")  # noqa: T201  # the figures are what the hour was for
-    assert len(hit) > 4
+        print(f"\nkilled in: {dict(+hit)}")  # noqa: T201  # the figures are what the hour was for
+    assert len(+hit) > 4
 
 
 def require_order(command: Any, versions: int, temporary: Path) -> None:
