@@ -45,7 +45,11 @@ class ExplanationConfig(StageConfig):
         default=4, ge=0, le=50, description="Other test rows that are explained."
     )
     steps: int = Field(
-        default=32, ge=4, le=1_000, description="Steps of integrated gradients, for each row."
+        default=16,
+        ge=4,
+        le=1_000,
+        description="Steps of integrated gradients, for each row; doubled where they do not "
+        "suffice. For tables: rows that it is compared with.",
     )
 
 

@@ -1,11 +1,9 @@
 """What each hand-off shows of a run: the metrics, tags and files that are kept with it."""
 
 import json
-import re
-from dataclasses import dataclass, field
 
-from tasks.appraisal import ModelCard, Slices
-from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot, StoredFile
+from tasks.appraisal_evidence import Evidence, appraisal_evidence, appraisal_outcome
+from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot
 from tasks.judgement import (
     Contender,
     Evaluation,
@@ -16,26 +14,8 @@ from tasks.judgement import (
     RegisteredModel,
     TrainedModel,
 )
-from tasks.slice_tables import measured_gaps
 
-# of a run's page; the tables have all
-SLICES_LOGGED = 100
 INITIAL_TAG = "roundhouse.initial"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is kept with a run.
-
-    Args:
-        metrics: Name, value and step of each figure.
-        tags: Short texts by name.
-        files: Per path among the artefacts, a stored file.
-    """
-
-    metrics: tuple[tuple[str, float, int], ...] = ()
-    tags: dict[str, str] = field(default_factory=dict)
-    files: dict[str, StoredFile] = field(default_factory=dict)
 
 
 def evidence_of(handoff: Handoff, *, with_history: bool) -> Evidence:
@@ -91,20 +71,7 @@ def evidence_of(handoff: Handoff, *, with_history: bool) -> Evidence:
         case Contender():
             return _of_contender(handoff)
         case _:
-            return _of_appraisal(handoff)
-
-
-def _of_appraisal(handoff: Handoff) -> Evidence:
-    """The evidence in a hand-off that tells of a model what its figures do not."""
-    match handoff:
-        case Slices():
-            return _of_slices(handoff)
-        case ModelCard():
-            return Evidence(
-                files={"model-card.html": handoff.html, "model-card.md": handoff.markdown}
-            )
-        case _:
-            return Evidence()
+            return appraisal_evidence(handoff)
 
 
 def dataset_of(handoff: Handoff) -> dict[str, str] | None:
@@ -154,15 +121,7 @@ def outcome_of(handoff: Handoff) -> str:
         case Promotion():
             return "champion" if handoff.champion == handoff.version else "not promoted"
         case _:
-            return _appraisal_in_words(handoff)
-
-
-def _appraisal_in_words(handoff: Handoff) -> str:
-    match handoff:
-        case Slices(columns=columns, table=table):
-            return f"{len(table)} slices by {', '.join(columns)}" if columns else "none asked for"
-        case _:
-            return ""
+            return appraisal_outcome(handoff)
 
 
 def training_in_words(trained: TrainedModel) -> str:
@@ -215,34 +174,6 @@ def _of_evaluation(handoff: Evaluation) -> Evidence:
             **{f"pictures/{name}": file for name, file in handoff.pictures.items()},
         },
     )
-
-
-def _of_slices(handoff: Slices) -> Evidence:
-    """The gate's metric in each slice, the largest of each column first where there are many."""
-    metric = handoff.metric
-    measured = [part for part in handoff.table if metric in part.metrics]
-    found = {
-        f"slice/{in_metric_name(part.column)}/{in_metric_name(part.value)}": part.metrics[metric]
-        for part in measured[:SLICES_LOGGED]
-    }
-    gaps = {
-        f"fairness/{in_metric_name(gap.column)}/{name}": value
-        for gap in handoff.gaps
-        for name, value in measured_gaps(gap).items()
-    }
-    files = {"slices.json": handoff.report, "slices.csv": handoff.spreadsheet}
-    return Evidence(
-        metrics=tuple((name, value, 0) for name, value in {**found, **gaps}.items()),
-        files={
-            **{name: file for name, file in files.items() if file is not None},
-            **{f"pictures/{name}": file for name, file in handoff.pictures.items()},
-        },
-    )
-
-
-def in_metric_name(value: str) -> str:
-    """A value as a part of the name of a metric, for which MLflow takes few characters."""
-    return re.sub(r"[^\w .:-]|^[ .]+|[ .]+$", "_", value, flags=re.ASCII) or "_"
 
 
 def _of_contender(handoff: Contender) -> Evidence:

@@ -17,6 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext, TaskRunContext
 
 from tasks import tracking
+from tasks.appraisal import Importance
 from tasks.handoffs import RunContext
 
 # epochs can be shorter than a call to the API; people do not look more often than this
@@ -130,6 +131,23 @@ def show_ranking(context: RunContext, rows: list[dict[str, str]], page: str) -> 
         return
     key, told = f"compare-{context.pipeline}", f"Validation rows; [side by side]({page})"
     create_table_artifact(rows, key=key, description=told)
+
+
+def show_importances(context: RunContext, importances: Sequence[Importance]) -> None:
+    """Puts the table of what each column is worth on the Prefect run, where there is one.
+
+    Args:
+        context: The run.
+        importances: The largest first.
+    """
+    if not importances or (TaskRunContext.get() is None and FlowRunContext.get() is None):
+        return
+    rows = [
+        {"column": one.column, "loss": f"{one.mean:.4f}", "deviation": f"{one.deviation:.4f}"}
+        for one in importances
+    ]
+    told = "Loss of the gate's metric when a column is shuffled"
+    create_table_artifact(rows, key=f"{context.pipeline}-importances", description=told)
 
 
 def run_links(context: RunContext) -> list[str]:

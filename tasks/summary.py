@@ -12,7 +12,7 @@ from tasks.judgement import Rule, TrainedModel
 from tasks.lineage import describe_surroundings, prefect_address
 from tasks.metrics import MAIN
 from tasks.parameters import shown_configuration
-from tasks.progress import show_slices, show_summary
+from tasks.progress import show_importances, show_slices, show_summary
 from tasks.registry import RECORDED, Registry
 from tasks.slice_tables import gap_rows, slice_rows, slices_in_words
 from tasks.stages import stage
@@ -97,6 +97,7 @@ def summarise_run(context: RunContext, lineage: Lineage, card: ModelCard) -> Sum
     link = f"\n- Prefect: [{summary.page}]({summary.page})" if summary.page else ""
     tracking.describe_run(context, markdown + link)
     show_summary(context, markdown, metric_rows(summary))
+    show_importances(context, lineage.explanation.importances)
     show_slices(context, slice_rows(lineage.slices), gap_rows(lineage.slices))
     Registry(context).tag(summary.version, {RECORDED: context.run_id})
     return summary

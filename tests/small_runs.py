@@ -9,6 +9,9 @@ from tasks.settings import Settings
 PIPELINES = load_pipelines(Settings().pipelines)
 # from a deployment every time: trees, tags of words, and what starts from a registered version
 DEPLOYED = ("churn-boosting", "entities-bert", "mnist-low", "mnist-transfer")
+# of these an explanation is made as well, a small one: a table, images, and trees
+EXPLAINED = ("churn", "mnist-cnn", "churn-boosting")
+FEW = ("repeats=1", "sample_rows=40", "mistakes=1", "random_rows=1", "steps=4")
 # what makes each small; the bars are those of the real data, so they are taken away as well
 SMALL_BERT = ("preparation.text_length=16", "training.frozen_epochs=0", "training.epochs=2")
 CHANGES: dict[str, tuple[str, ...]] = {
@@ -61,6 +64,8 @@ def small(name: str, data: Path, weights: Path) -> PipelineConfig:
         )  # fmt: skip
         if PIPELINES[name].parameters["gate"].get("minimum"):
             changes += ("gate.minimum=0",)
+    few = FEW if name in EXPLAINED else ("enabled=false",)
+    changes += tuple(f"explanation.{change}" for change in few)
     if name == "image-vgg16":
         changes += (f"model.pretrained={weights}",)
     return configure(PIPELINES[name], changes)

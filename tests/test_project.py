@@ -42,14 +42,16 @@ CARRIERS = {
     "tasks.announcements", "tasks.cards", "tasks.energy", "tasks.turns",
     "tasks.config", "tasks.network_config", "tasks.appraisal_config", "tasks.stage_config",
     "tasks.encryption", "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",
-    "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.appraisal", "tasks.keys",
+    "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.appraisal",
+    "tasks.appraisal_evidence", "tasks.keys",
     "tasks.lineage", "tasks.monitor", "tasks.parameters", "tasks.planning", "tasks.processes",
     "tasks.progress", "tasks.remote", "tasks.scratch", "tasks.services", "tasks.settings",
     "tasks.stages", "tasks.storage", "tasks.stores", "tasks.summary", "tasks.tracking",
 }  # fmt: skip
 # these have a part in what a stage hands on, and none in what a model becomes
 SHOWN = {
-    "data_checks.page", "tasks.canvas", "tasks.illustration", "tasks.pictures", "tasks.prover",
+    "data_checks.page", "tasks.canvas", "tasks.explanation_pictures", "tasks.illustration",
+    "tasks.pictures", "tasks.prover",
     "tasks.logged_models", "tasks.registry", "tasks.slice_pictures", "tasks.slice_tables",
     "tasks.model_card", "tasks.sources",
 }  # fmt: skip

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from tasks.appraisal import FairnessGap, Slice, Slices
+from tasks.appraisal_evidence import in_metric_name
 from tasks.config import GateConfig, SliceConfig
-from tasks.evidence import evidence_of, in_metric_name, outcome_of
+from tasks.evidence import evidence_of, outcome_of
 from tasks.handoffs import Column, StoredFile
 from tasks.judgement import Evaluation
 from tasks.metrics import measure
