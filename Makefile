@@ -36,7 +36,7 @@ format: .venv/ready ## lay the code out
 	$(BIN)/ruff format .
 
 lock: .venv/ready ## resolve every version anew, with hashes and no index addresses
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra pretrained --extra s3 --extra servers --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade \
 	  --output-file requirements.lock
 

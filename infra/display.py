@@ -126,6 +126,8 @@ def show_summary(
     _tell(console, "Verdict", summary.verdict, style="green" if summary.promoted else "yellow")
     _tell(console, "Model", f"{summary.model} v{summary.version}, {' and '.join(summary.aliases)}")
     _tell(console, "Proof", summary.proof)
+    for sentence in summary.exports:
+        _tell(console, "Export", sentence)
     _tell(console, "Took", f"{seconds:.1f} s; full log in {log}")
     page = summary.page if served else ""
     start = "roundhouse up: this run's pictures and check report, in a browser"

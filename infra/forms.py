@@ -15,7 +15,7 @@ from tasks.datasets import Dataset, get_dataset
 from tasks.errors import ConfigError
 from tasks.membership import WITH_GAPS, sliceable
 from tasks.metrics import known_metrics
-from tasks.models import fields_used
+from tasks.models import fields_used, is_estimator
 from tasks.remote import scrubbed
 
 if TYPE_CHECKING:
@@ -180,6 +180,8 @@ def _applies(stage: str, name: str, dataset: Dataset, architecture: str) -> bool
     used = fields_used(architecture)
     if stage == "model":
         return name in ALWAYS_OF_MODEL or name in used
+    if stage == "export" and is_estimator(architecture):
+        return False
     if stage == "training" and name in WITH_BACKBONE:
         return "pretrained" in used
     if (stage, name) == ("slices", "sensitive"):

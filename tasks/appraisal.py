@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from tasks.exports import Exports
 from tasks.handoffs import CheckedData, Handoff, PreparedData, Source, StoredFile
 from tasks.judgement import (
     Evaluation,
@@ -182,47 +183,6 @@ class Explanation(Handoff):
     pictures: dict[str, StoredFile] = Field(default_factory=dict)
     report: StoredFile | None = None
     seconds: float = 0.0
-
-
-class ExportedModel(Handoff):
-    """A trained network in another form, against the original on the test rows.
-
-    Args:
-        form: `keras`, `litert`, `onnx` or `saved_model`, with what was done to it before, such as
-            `litert int8`.
-        file: The form; a folder as a zip. None where it was refused or could not be made.
-        size: Bytes.
-        metrics: On the test rows, by the file's own runtime.
-        latency_median_ms: Milliseconds for a single prepared row, the median.
-        latency_p99_ms: The same, the 99th percentile.
-        largest_difference: Of its predictions from the original's.
-        kept: Whether it loses no more than is allowed.
-        reason: Why it was kept, refused, or could not be made, as a sentence.
-    """
-
-    form: str
-    file: StoredFile | None = None
-    size: int = 0
-    metrics: dict[str, float] = Field(default_factory=dict)
-    latency_median_ms: float | None = None
-    latency_p99_ms: float | None = None
-    largest_difference: float | None = None
-    kept: bool = False
-    reason: str = ""
-
-
-class Exports(Handoff):
-    """A trained network in other forms; the original, as trained, comes first.
-
-    Args:
-        metric: The metric that must not be lost.
-        forms: The original, then what was made of it; empty where nothing was asked for.
-        report: The table as JSON.
-    """
-
-    metric: str = ""
-    forms: tuple[ExportedModel, ...] = ()
-    report: StoredFile | None = None
 
 
 class ModelCard(Handoff):

@@ -57,7 +57,9 @@ class ExportConfig(StageConfig):
     """Smaller and other forms of a trained network; nothing by default."""
 
     formats: tuple[ExportFormat, ...] = Field(
-        default=(), description="Forms that are made: for phones, other runtimes, TF Serving."
+        default=(),
+        description="Forms that are made: LiteRT for phones, ONNX for other runtimes, SavedModel "
+        "for TensorFlow Serving. Empty: none; where weights are quantised or pruned, keras.",
     )
     quantisation: Literal["none", "float16", "int8"] = Field(
         default="none", description="Numbers with fewer bits, for the weights."
@@ -66,10 +68,11 @@ class ExportConfig(StageConfig):
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of the weights that are set to zero, the smallest ones.",
+        description="Share of the weights that are set to zero, the smallest of all layers. The "
+        "files are smaller where they are compressed.",
     )
     fine_tuning_epochs: int = Field(
-        default=1, ge=0, le=100, description="Epochs of training after pruning."
+        default=1, ge=0, le=100, description="Epochs of training after pruning; zeros stay zero."
     )
     maximum_loss: float = Field(
         default=0.01,

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from tasks.appraisal import Explanation, ModelCard, Slices
+from tasks.exports import Exports
 from tasks.handoffs import Handoff, StoredFile
 from tasks.slice_tables import measured_gaps
 
@@ -39,6 +40,8 @@ def appraisal_evidence(handoff: Handoff) -> Evidence:
             return Evidence(
                 files={"model-card.html": handoff.html, "model-card.md": handoff.markdown}
             )
+        case Exports():
+            return _of_exports(handoff)
         case _:
             return Evidence()
 
@@ -55,6 +58,9 @@ def appraisal_outcome(handoff: Handoff) -> str:
         case Explanation(importances=importances, rows=rows):
             most = ", ".join(importance.column for importance in importances[:3])
             return f"most by {most}; {len(rows)} rows explained"
+        case Exports(made=made):
+            kept = sum(form.kept for form in made)
+            return f"{kept} of {len(made)} forms kept" if made else "none asked for"
         case _:
             return ""
 
@@ -98,3 +104,26 @@ def _of_slices(handoff: Slices) -> Evidence:
             **{f"pictures/{name}": file for name, file in handoff.pictures.items()},
         },
     )
+
+
+def _of_exports(handoff: Exports) -> Evidence:
+    """Size, speed and the metric of each form, and the files of those that were kept."""
+    figures = (
+        (f"export/{form.folder}/{name}", value, 0)
+        for form in handoff.forms
+        for name, value in (
+            ("size_bytes", form.size or None),
+            ("zipped_bytes", form.zipped or None),
+            ("latency_median_ms", form.latency_median_ms),
+            ("latency_p99_ms", form.latency_p99_ms),
+            (handoff.metric, form.metrics.get(handoff.metric)),
+        )
+        if value is not None
+    )
+    files = {
+        f"exports/{form.folder}/{name}": file
+        for form in handoff.forms
+        for name, file in form.files.items()
+    }
+    report = {"exports.json": handoff.report} if handoff.report else {}
+    return Evidence(metrics=tuple(figures), files={**report, **files})

@@ -163,6 +163,7 @@ TRAINING_MODULES = (
     "tasks.clusters",
     "tasks.columns",
     "tasks.continuation",
+    "tasks.conversion",
     "tasks.datasets.definition",
     "tasks.description",
     "tasks.devices",

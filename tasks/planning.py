@@ -10,6 +10,7 @@ from tasks import clusters, gate, processes, prover, tracking
 from tasks.announcements import label_flow_run
 from tasks.baselines import require_baseline
 from tasks.config import PipelineConfig
+from tasks.conversion.forms import require_exportable
 from tasks.datasets import get_dataset
 from tasks.errors import ConfigError, ServiceError
 from tasks.freshness import Standing, find_standing, locate_source
@@ -68,6 +69,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
     require_baseline(config, dataset.problem, columns)
     require_slices(config, dataset.problem, columns)
     require_architecture(config.model.architecture)
+    require_exportable(config.export, config.model.architecture)
     tracking.require_answer(settings.mlflow_uri, settings.timeout_seconds)
     artifacts = None if settings.tracking_uri else settings.artifact_root
     experiment_id = tracking.open_experiment(settings.mlflow_uri, config.pipeline, artifacts)

@@ -18,6 +18,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from tasks import tracking
 from tasks.appraisal import Importance
+from tasks.exports import Exports
 from tasks.handoffs import RunContext
 
 # epochs can be shorter than a call to the API; people do not look more often than this
@@ -117,6 +118,39 @@ def show_slices(
     for name, rows in (("slices", slices), ("fairness", gaps)):
         if rows:
             create_table_artifact(rows, key=f"{context.pipeline}-{name}", description=told[name])
+
+
+def show_exports(context: RunContext, exports: Exports) -> None:
+    """Puts the table of the exported forms on the Prefect run, where there are any.
+
+    Args:
+        context: The run.
+        exports: The original, and what was made of it.
+    """
+    if exports.forms and (TaskRunContext.get() is not None or FlowRunContext.get() is not None):
+        key, told = f"{context.pipeline}-exports", f"Test rows; [files]({context.files_page})"
+        create_table_artifact(export_rows(exports), key=key, description=told)
+
+
+def export_rows(exports: Exports) -> list[dict[str, str]]:
+    """The exported forms as the rows of a table, as people read it."""
+    return [
+        {
+            "form": form.form,
+            "bytes": f"{form.size:,}" if form.size else "",
+            "compressed": f"{form.zipped:,}" if form.zipped else "",
+            "ms a row, median": _number(form.latency_median_ms),
+            "p99": _number(form.latency_p99_ms),
+            exports.metric: _number(form.metrics.get(exports.metric)),
+            "largest difference": _number(form.largest_difference),
+            "outcome": form.reason,
+        }
+        for form in exports.forms
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def show_ranking(context: RunContext, rows: list[dict[str, str]], page: str) -> None:

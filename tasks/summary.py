@@ -12,7 +12,7 @@ from tasks.judgement import Rule, TrainedModel
 from tasks.lineage import describe_surroundings, prefect_address
 from tasks.metrics import MAIN
 from tasks.parameters import shown_configuration
-from tasks.progress import show_importances, show_slices, show_summary
+from tasks.progress import show_exports, show_importances, show_slices, show_summary
 from tasks.registry import RECORDED, Registry
 from tasks.slice_tables import gap_rows, slice_rows, slices_in_words
 from tasks.stages import stage
@@ -36,6 +36,7 @@ class Summary(Handoff):
         version: Its version.
         aliases: The aliases that the version has now.
         slices: Sentences on the worst slice of the test rows, and on gaps between groups.
+        exports: One sentence for each form that the network was exported in.
         proof: One sentence on the fresh process that loaded the version.
         page: Address of the run in the Prefect pages, which leads on to MLflow's.
     """
@@ -54,6 +55,7 @@ class Summary(Handoff):
     version: int = 0
     aliases: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
+    exports: tuple[str, ...] = ()
     proof: str = ""
     page: str = ""
 
@@ -99,6 +101,7 @@ def summarise_run(context: RunContext, lineage: Lineage, card: ModelCard) -> Sum
     show_summary(context, markdown, metric_rows(summary))
     show_importances(context, lineage.explanation.importances)
     show_slices(context, slice_rows(lineage.slices), gap_rows(lineage.slices))
+    show_exports(context, lineage.exports)
     Registry(context).tag(summary.version, {RECORDED: context.run_id})
     return summary
 
@@ -131,6 +134,7 @@ def summarise(context: RunContext, lineage: Lineage) -> Summary:
         slices=slices_in_words(lineage.slices),
         proof=f"a fresh process loaded {proof.uri} and reproduced {proof.rows} predictions "
         f"(largest difference {proof.largest_difference:.1g})",
+        exports=tuple(form.sentence for form in lineage.exports.made),
         page=prefect_address(),
     )
 
@@ -169,6 +173,7 @@ def as_markdown(summary: Summary, trained: TrainedModel) -> str:
         *(f"- Slices: {sentence}" for sentence in summary.slices),
         f"- Proof: {summary.proof}",
         f"- Aliases: {', '.join(summary.aliases)}",
+        *(f"- Export: {sentence}" for sentence in summary.exports),
         *(f"- Warning: {warning}" for warning in summary.warnings),
     ]
     return "\n".join(lines)

@@ -8,6 +8,7 @@ once per epoch, and once per phase.
 from tasks.fitting.checkpoints import Checkpoint, Progress
 from tasks.fitting.loop import DivergedError, fit
 from tasks.fitting.phases import BackboneError
+from tasks.fitting.pruning import prunable_weights, prune, zeros_kept
 from tasks.fitting.settings import FitResult, FitSettings, Problem
 
 __all__ = [
@@ -19,4 +20,7 @@ __all__ = [
     "Problem",
     "Progress",
     "fit",
+    "prunable_weights",
+    "prune",
+    "zeros_kept",
 ]

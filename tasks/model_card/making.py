@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from tasks.appraisal import Explanation, Exports, Lineage
+from tasks.appraisal import Explanation, Lineage
 from tasks.energy import Consumption
+from tasks.exports import Exports
 from tasks.handoffs import RunContext
 from tasks.judgement import Package, Proof
 from tasks.model_card.document import (

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +27,27 @@ def save_network(model: "keras.Model", path: Path) -> None:
     network.set_weights(model.get_weights())
     saved = path.with_suffix(".saved.keras")
     network.save(saved)
-    with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
-        for name in sorted(source.namelist()):
-            content = source.read(name)
-            if name == "metadata.json":
-                metadata = json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}
-                content = json.dumps(metadata).encode()
-            elif name == "config.json":
-                content = json.dumps(_without_addresses(json.loads(content), {})).encode()
-            target.writestr(zipfile.ZipInfo(name, ZIP_DATE), content)
+    write_parts(parts_of(saved), path)
     saved.unlink()
+
+
+def parts_of(path: Path) -> dict[str, bytes]:
+    """The parts of a `.keras` file by name, in order, without when and where it was written."""
+    with zipfile.ZipFile(path) as source:
+        parts = {name: source.read(name) for name in sorted(source.namelist())}
+    metadata = json.loads(parts["metadata.json"]) | {"date_saved": "1980-01-01@00:00:00"}
+    config = _without_addresses(json.loads(parts["config.json"]), {})
+    made_anew = {"metadata.json": metadata, "config.json": config}
+    return parts | {name: json.dumps(part).encode() for name, part in made_anew.items()}
+
+
+def write_parts(
+    parts: Mapping[str, bytes], path: Path, compression: int = zipfile.ZIP_STORED
+) -> None:
+    """Writes files by their names into a zip; the same parts give the same bytes."""
+    with zipfile.ZipFile(path, "w") as target:
+        for name, content in parts.items():
+            target.writestr(zipfile.ZipInfo(name, ZIP_DATE), content, compression)
 
 
 def _without_addresses(value: Any, numbers: dict[int, int]) -> Any:

@@ -64,6 +64,11 @@ def test_a_pipeline_shows_the_fields_of_its_own_model_and_data_alone() -> None:
     assert not [place for place in digits if place.startswith("preparation.")]
     assert "evaluation.mistakes" in digits
     assert "evaluation.mistakes" not in churn
+    formats = digits["export.formats"]
+    assert (formats["type"], formats["minItems"]) == ("array", 0)
+    assert formats["items"]["enum"] == ["keras", "litert", "onnx", "saved_model"]
+    trees = dict(fields(form_of("churn-boosting")))
+    assert not [place for place in trees if place.startswith("export.")]
     for form in (digits, cnn, churn):
         assert not {"pipeline", "ingestion.dataset", "model.architecture"} & form.keys()
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tasks import logged_models, processes, tracking
-from tasks.appraisal import Explanation, Exports, ModelCard, Slices
+from tasks.appraisal import Explanation, ModelCard, Slices
 from tasks.config import GateConfig, IngestionConfig, PipelineConfig
+from tasks.exports import Exports
 from tasks.handoffs import CheckedData, RunContext, Source
 from tasks.judgement import FRESH_WEIGHTS, Proof
 from tasks.promotion import promote_model

@@ -11,9 +11,24 @@ from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks import progress, tracking
+from tasks.exports import ExportedModel, Exports
 from tasks.handoffs import RunContext
-from tasks.progress import EpochReport, name_flow_run, run_links, show_slices, show_summary
+from tasks.progress import (
+    EpochReport,
+    name_flow_run,
+    run_links,
+    show_exports,
+    show_slices,
+    show_summary,
+)
 
+EXPORTS = Exports(
+    metric="accuracy",
+    forms=(
+        ExportedModel(form="original", size=2000, zipped=1500, metrics={"accuracy": 0.9}),
+        ExportedModel(form="litert int8", reason="could not be made: no such operation"),
+    ),
+)
 ROWS = [{"metric": "accuracy", "this model": "0.9000"}]
 
 
@@ -89,6 +104,7 @@ def test_a_flow_run_is_named_and_shows_summary_table_and_links(
         name_flow_run("trial: first training")
         show_summary(context, "# How it went", ROWS)
         show_slices(context, ROWS, [])
+        show_exports(context, EXPORTS)
 
     show()
     (page,) = artifacts(prefect, "trial-summary")
@@ -97,6 +113,10 @@ def test_a_flow_run_is_named_and_shows_summary_table_and_links(
     assert [json.loads(table) for table in artifacts(prefect, "trial-metrics")] == [ROWS]
     assert [json.loads(table) for table in artifacts(prefect, "trial-slices")] == [ROWS]
     assert artifacts(prefect, "trial-fairness") == []
+    (exports,) = map(json.loads, artifacts(prefect, "trial-exports"))
+    assert [row["form"] for row in exports] == ["original", "litert int8"]
+    assert (exports[0]["bytes"], exports[0]["accuracy"]) == ("2,000", "0.9")
+    assert exports[1]["outcome"] == "could not be made: no such operation"
     names = [run["name"] for run in prefect("flow_runs/filter", sort="START_TIME_DESC")]
     assert "trial: first training" in names
 
@@ -105,6 +125,7 @@ def test_outside_of_prefect_nothing_is_shown(context: RunContext) -> None:
     name_flow_run("nobody's")
     show_summary(context, "# nothing", ROWS)
     show_slices(context, ROWS, ROWS)
+    show_exports(context, EXPORTS)
 
 
 def test_of_a_home_the_links_say_how_to_open_them(context: RunContext) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tasks import tracking
-from tasks.appraisal import Explanation, Exports, Lineage, ModelCard, Slices
+from tasks.appraisal import Explanation, Lineage, ModelCard, Slices
 from tasks.config import IngestionConfig, PipelineConfig
+from tasks.exports import Exports
 from tasks.handoffs import CheckedData, RunContext, Source, StoredFile
 from tasks.judgement import FRESH_WEIGHTS, Difference, Promotion, Proof, Rule, Verdict
 from tasks.summary import Summary, as_markdown, lineage_of, metric_rows, summarise, summarise_run

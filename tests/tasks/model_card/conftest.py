@@ -6,14 +6,13 @@ import pytest
 
 from tasks.appraisal import (
     Explanation,
-    ExportedModel,
-    Exports,
     FairnessGap,
     Importance,
     Slice,
     Slices,
 )
 from tasks.config import GateConfig, IngestionConfig, PipelineConfig
+from tasks.exports import ExportedModel, Exports
 from tasks.handoffs import CheckedData, Source
 from tasks.judgement import FRESH_WEIGHTS, Difference, Promotion, Proof, Rule, Verdict
 from tasks.summary import lineage_of

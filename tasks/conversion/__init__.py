@@ -1,0 +1,1 @@
+"""A trained network in other forms: made, measured by their own runtimes, judged and explained."""
