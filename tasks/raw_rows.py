@@ -1,6 +1,5 @@
 """Rows of a snapshot as a person reads them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,8 +37,3 @@ def shown_value(value: Any) -> str:
         return "blank"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-
-
-def described(values: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """Rows of somebody's own, as the same short texts."""
-    return [{name: shown_value(value) for name, value in row.items()} for row in values]
