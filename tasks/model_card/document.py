@@ -74,12 +74,14 @@ class Table:
         rows: A cell for each column.
         texts: How many of the first columns are words; the others are figures.
         strong: The column that matters most, counted from 0; None where none does.
+        caption: What is said of what is drawn, where it is.
     """
 
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     texts: int = 1
     strong: int | None = None
+    caption: str = ""
 
     def look(self, column: int) -> Literal["text", "range", "strong", "figure"]:
         """How a column is laid out."""

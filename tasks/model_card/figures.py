@@ -26,6 +26,7 @@ ROWS = 24
 # metrics between 0 and 1, which one scale serves
 SHARES = frozenset(name for name in MAIN if HIGHER_IS_BETTER.get(name)) - {"r2", "bleu"}
 WHOLE = (0.0, 1.0)
+AGAINST_CHAMPION = ("better", "not_worse")
 GAPS = {
     "demographic_parity": "demographic parity",
     "equalised_odds": "equalised odds",
@@ -49,9 +50,6 @@ def performance(lineage: Lineage, measured: Measured) -> Section | None:
     note = f"On {evaluation.rows:,} test rows, which neither trained it nor decided when to stop."
     if measured.intervals:
         note += f" Intervals of {100 * CONFIDENCE:g} %, by the bootstrap."
-    if set(measured.intervals) & SHARES:
-        start = scale_start(measured.intervals, {name: _best(name, theirs) for name in MAIN})
-        note += f" Drawn from {start:g} to 1; the upright line is the best of the others."
     table = metrics_table(evaluation.metrics, theirs, measured.intervals)
     pictures = {n: f for n, f in evaluation.pictures.items() if not n.startswith("learning")}
     return section("figures", "How it does", Notes((note,)), table, Pictures(pictures))
@@ -75,7 +73,13 @@ def metrics_table(
             cells.append(Interval(metrics[name], *ends, drawn, reference) if ends else BLANK)
         cells += [_figure(found.get(name)) for found in others.values()]
         rows.append(tuple(cells))
-    return Table((*head, *(in_words(name) for name in others)), tuple(rows), strong=1)
+    caption = f"Drawn from {scale[0]:g} to 1; the upright line is the best of the others."
+    return Table(
+        (*head, *(in_words(name) for name in others)),
+        tuple(rows),
+        strong=1,
+        caption=caption if set(intervals) & SHARES else "",
+    )
 
 
 def scale_start(
@@ -104,7 +108,14 @@ def sliced(slices: Slices, evaluation: Evaluation) -> Section | None:
         rows.append((found.column, found.value, f"{found.rows:,}", _figure(value), interval))
     metric = in_words(slices.metric)
     table = Table(
-        ("Column", "Slice", "Test rows", metric, "Interval"), tuple(rows), texts=2, strong=3
+        ("Column", "Slice", "Test rows", metric, "Interval"),
+        tuple(rows),
+        texts=2,
+        strong=3,
+        caption=f"Drawn from {figure(ends[0])} to {figure(ends[1])}; the upright line is the "
+        "figure of all test rows."
+        if ends
+        else "",
     )
     notes = [f"{gap.column}: {gap.reason}" for gap in slices.gaps if gap.reason]
     if len(slices.table) > ROWS:
@@ -168,7 +179,7 @@ def verdict(lineage: Lineage) -> Section | None:
         tuple(rule.reason[:1].upper() + rule.reason[1:] for rule in rules),
         tuple("passed" if rule.passed else "failed" for rule in rules),
     )
-    gain = next((rule.difference for rule in rules if rule.difference), None)
+    gain = next((rule.difference for rule in rules if rule.name in AGAINST_CHAMPION), None)
     compared = facts(
         champion_before=f"v{promotion.champion_before}",
         gain=gain_in_words(gain),

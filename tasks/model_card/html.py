@@ -64,4 +64,4 @@ def place(value: float, scale: tuple[float, float]) -> str:
 def title_of(name: str) -> str:
     """What the file of a picture shows, in words."""
     words = name.removesuffix(".png").replace("_", " ").replace("-", " ")
-    return words[:1].upper() + words[1:]
+    return (words[:1].upper() + words[1:]).replace("Roc ", "ROC ")

@@ -15,6 +15,8 @@ MISCALIBRATED = 0.05
 NAMED, MOVED = 5, 8
 # half a standard deviation, and five rows in a hundred of another kind
 FAR_MEAN, FAR_SHARE = 0.5, 0.05
+# less is not told
+NOTHING = 0.005
 
 
 def limits(lineage: Lineage, measured: Measured) -> Section | None:
@@ -99,7 +101,8 @@ def _drift(movement: Movement | None, lineage: Lineage) -> str:
 
 
 def _moved(movement: Movement | None) -> Table | None:
-    if movement is None or not movement.shifts:
+    moved = [shift for shift in movement.shifts if shift.measure >= NOTHING] if movement else []
+    if not moved:
         return None
     return Table(
         ("Column", "How it is measured", "Moved by"),
@@ -109,7 +112,7 @@ def _moved(movement: Movement | None) -> Table | None:
                 "mean, in standard deviations" if shift.is_mean else "share of rows",
                 f"{shift.measure:.2f}" if shift.is_mean else f"{100 * shift.measure:.1f} %",
             )
-            for shift in movement.shifts[:MOVED]
+            for shift in moved[:MOVED]
         ),
         texts=2,
     )
