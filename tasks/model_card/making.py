@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tasks.appraisal import Explanation, Lineage
+from tasks.appraisal import ExplainedRow, Explanation, Lineage
 from tasks.energy import Consumption
 from tasks.exports import Exports
 from tasks.handoffs import RunContext
@@ -24,7 +24,7 @@ from tasks.model_card.figures import BLANK, in_words
 from tasks.rules import figure
 
 # of more columns, those that matter most; of more pictures the rest are in the run
-COLUMNS, PICTURES = 15, 8
+COLUMNS, PICTURES, PARTS = 15, 8, 3
 JOULES_PER_WATT_HOUR = 3600
 MINUTE, HOUR = 60, 3600
 LEARNING_CURVES = "learning_curves.png"
@@ -106,19 +106,27 @@ def explanation(found: Explanation) -> Section | None:
         ),
     )
     left = len(found.importances) - len(top)
-    notes = Notes((f"{left:,} more columns are in the run.",) if left > 0 else ())
+    more = (f"{left:,} more columns are in the run.",) if left > 0 else ()
+    notes = Notes((*more, *found.notes))
     rows = Table(
-        ("Test row", "Why it is here", "Truth", "Prediction", "Confidence"),
+        ("Row", "Why it is here", "Truth", "Prediction", "Most of it by", "Confidence"),
         tuple(
-            (f"{row.row:,}", row.chosen, row.truth, row.prediction,
+            (f"{row.row:,}", row.chosen, row.truth, row.prediction, _decisive(row),
              BLANK if row.confidence is None else figure(row.confidence))
             for row in found.rows
         ),
-        texts=4,
+        texts=5,
     )  # fmt: skip
-    names = list(found.pictures)[:PICTURES]
+    # the table draws them already
+    names = [name for name in found.pictures if name != "importances.png"][:PICTURES]
     pictures = Pictures({name: found.pictures[name] for name in names})
     return section("explanation", "What it looks at", table, notes, pictures, rows)
+
+
+def _decisive(row: ExplainedRow) -> str:
+    """The parts of a row that add most to its prediction, or take most from it."""
+    parts = sorted(row.attributions, key=lambda part: -abs(part[1]))[:PARTS]
+    return ", ".join(f"{name} ({value:+.2f})" for name, value in parts) or BLANK
 
 
 def exports(found: Exports) -> Section | None:
@@ -126,20 +134,21 @@ def exports(found: Exports) -> Section | None:
     rows: list[tuple[Cell, ...]] = []
     for form in found.forms:
         metric, latency = form.metrics.get(found.metric), form.latency_median_ms
+        difference = form.largest_difference
         rows.append(
             (
                 form.form,
                 f"{form.size / 1e6:,.2f}" if form.size else BLANK,
                 BLANK if metric is None else figure(metric),
+                BLANK if difference is None else f"{difference:.2g}",
                 BLANK if latency is None else f"{latency:.3g}",
-                "kept" if form.kept else "not kept",
             )
         )
+    head = ("Form", "MB", in_words(found.metric), "Largest difference", "ms a row")
     reasons = Notes(
-        tuple(f"{form.form}: {form.reason}" for form in found.forms if form.reason),
-        tuple("passed" if form.kept else "failed" for form in found.forms if form.reason),
+        tuple(f"{form.form} {form.reason}" for form in found.made),
+        tuple("passed" if form.kept else "failed" for form in found.made),
     )
-    head = ("Form", "MB", in_words(found.metric), "ms a row", "")
     return section("exports", "Smaller and elsewhere", Table(head, tuple(rows)), reasons)
 
 

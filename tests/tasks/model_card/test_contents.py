@@ -77,7 +77,7 @@ def test_what_was_made_up_by_no_one_is_shown_where_it_was_measured(context, line
     assert "| plan | demographic parity | 0.1000 | 0.0500 to 0.2000 |" in text
     assert "plan: too few rows of a group" in text
     assert "| months | 0.3000 | 0.0200 |" in text
-    assert "- ✗ litert int8: loses 0.05 of accuracy, 0.01 at most" in text
+    assert "- ✗ litert int8 is refused: it loses 0.05 of accuracy, 0.01 at most" in text
     assert "- Energy: 2 Wh of the machine's processors meanwhile" in text
     assert "- Processor time: 1 min 15 s" in text
 
