@@ -9,9 +9,10 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
 from tasks.comparison import attempted, conclude, measure_contender, plan_comparison
 from tasks.config import PipelineConfig
+from tasks.contenders import Ranking
 from tasks.ingestion import ingest_data
 from tasks.initialisation import find_initial_weights
-from tasks.judgement import FRESH_WEIGHTS, Ranking
+from tasks.judgement import FRESH_WEIGHTS
 from tasks.packaging import package_model
 from tasks.preprocessing import prepare_data
 from tasks.presets import chosen_presets

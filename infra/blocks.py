@@ -191,6 +191,10 @@ def _gate(gate: GateConfig) -> str:
     for name, words in SLICE_DEMANDS.items():
         bound = getattr(gate, name)
         demands += [] if bound is None else [words.format(bound=bound, metric=gate.metric)]
+    if gate.latency_ms is not None:
+        demands.append(f"{gate.latency_ms:g} ms a row at most")
+    if gate.size_mb is not None:
+        demands.append(f"{gate.size_mb:g} MB at most")
     return ", ".join(demands) + f"; by {gate.metric}" if demands else "none"
 
 

@@ -17,7 +17,7 @@ from tasks.settings import Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tasks.judgement import Ranking
+    from tasks.contenders import Ranking
 
 
 def choose_presets(

@@ -33,6 +33,8 @@ RULES = {
     "slice_loss": "loses no more than allowed in any slice",
     "parity_gap": "gives classes to all groups alike (gap of demographic parity)",
     "odds_gap": "is as right for all groups (gap of equalised odds)",
+    "latency": "keeps to the milliseconds for a row",
+    "size": "keeps to the megabytes of the package",
 }
 
 

@@ -13,13 +13,14 @@ import numpy as np
 
 from tasks import gate, processes, tracking
 from tasks.config import PipelineConfig
+from tasks.contenders import Contender, Entry, Ranking
 from tasks.datasets import get_dataset
 from tasks.errors import PermanentError, RoundhouseError, ServiceError
 from tasks.fingerprints import values_digest
 from tasks.freshness import locate_source
 from tasks.handoffs import Handoff, PreparedData, RunContext, Source
 from tasks.home import prepare_home
-from tasks.judgement import Contender, Entry, Package, Ranking, TrainedModel
+from tasks.judgement import Package, TrainedModel
 from tasks.judging import open_rows, predict
 from tasks.latency import time_single_rows
 from tasks.lineage import describe_surroundings
@@ -161,6 +162,7 @@ def attempted(context: RunContext, preset: PipelineConfig) -> Iterator[Attempt]:
         "tasks.metrics",
         "tasks.models.archive",
         "tasks.outputs",
+        "tasks.served_rows",
         "tasks.sequence_metrics",
         "tasks.served",
         "tasks.texts",

@@ -3,9 +3,9 @@
 import json
 
 from tasks.appraisal_evidence import Evidence, appraisal_evidence, appraisal_outcome
+from tasks.contenders import Contender
 from tasks.handoffs import CheckedData, Handoff, PreparedData, Snapshot
 from tasks.judgement import (
-    Contender,
     Evaluation,
     InitialWeights,
     Package,
@@ -59,13 +59,7 @@ def evidence_of(handoff: Handoff, *, with_history: bool) -> Evidence:
         case RegisteredModel():
             return Evidence(tags={"roundhouse.version": str(handoff.version)})
         case Proof():
-            return Evidence(
-                metrics=(
-                    ("proof/largest_difference", handoff.largest_difference, 0),
-                    ("proof/load_seconds", handoff.load_seconds, 0),
-                    ("proof/predict_seconds", handoff.predict_seconds, 0),
-                )
-            )
+            return _of_proof(handoff)
         case Promotion():
             return _of_promotion(handoff)
         case Contender():
@@ -113,7 +107,7 @@ def outcome_of(handoff: Handoff) -> str:
         case RegisteredModel():
             return f"{handoff.name} v{handoff.version}"
         case Proof():
-            return f"{handoff.rows:,} predictions reproduced by a fresh process"
+            return f"{handoff.rows:,} predictions reproduced; {service_in_words(handoff)}"
         case Contender():
             shown = list(handoff.metrics.items())[:2]
             figures = ", ".join(f"{name} {value:.4f}" for name, value in shown)
@@ -129,6 +123,31 @@ def training_in_words(trained: TrainedModel) -> str:
     epochs = len(next(iter(trained.history.values()), ()))
     size = f"{trained.parameters:,} parameters"
     return f"best epoch {trained.best_epoch} of {epochs}, {size}" if epochs else size
+
+
+def service_in_words(proof: Proof) -> str:
+    """How a proved version serves: how soon it is there, how large, how fast, and over HTTP."""
+    if proof.latency_p99_ms is None or proof.latency_median_ms is None:
+        return "how it serves was not tried"
+    return (
+        f"loaded in {proof.load_seconds:.1f} s with {proof.memory_bytes / 2**20:.0f} MiB, a row in "
+        f"{proof.latency_median_ms:.1f} ms (p99 {proof.latency_p99_ms:.1f}), and over HTTP"
+    )
+
+
+def _of_proof(handoff: Proof) -> Evidence:
+    measured = {
+        "largest_difference": handoff.largest_difference,
+        "load_seconds": handoff.load_seconds,
+        "predict_seconds": handoff.predict_seconds,
+        "memory_bytes": handoff.memory_bytes,
+        "latency_median_ms": handoff.latency_median_ms,
+        "latency_p99_ms": handoff.latency_p99_ms,
+        "served_seconds": handoff.served_seconds,
+    }
+    return Evidence(
+        metrics=tuple((f"proof/{n}", v, 0) for n, v in measured.items() if v is not None)
+    )
 
 
 def _of_training(handoff: TrainedModel, *, with_history: bool) -> Evidence:

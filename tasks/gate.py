@@ -10,10 +10,13 @@ from tasks.handoffs import Problem
 from tasks.judgement import Difference, Rule, Verdict
 from tasks.metrics import is_better, known_metrics
 from tasks.rules import (
+    UNKNOWN_COSTS,
     Comparison,
+    Costs,
     against_champion,
     baseline_beaten,
     bound_kept,
+    budget_rules,
     figure,
     too_few,
     trial_run,
@@ -47,6 +50,7 @@ def judge(
     trial: bool = False,
     gain: Difference | None = None,
     slices: Slices = NO_SLICES,
+    costs: Costs = UNKNOWN_COSTS,
 ) -> Verdict:
     """Judges a model by all rules that apply; it is promoted if every one of them holds.
 
@@ -60,6 +64,7 @@ def judge(
         trial: Only some of the rows were used, so the model is not for service.
         gain: Over the simplest baseline, with how sure that is; None if only figures are known.
         slices: The model's figures in each slice of the test rows.
+        costs: What it takes to serve the model; not needed without a budget.
 
     Raises:
         ConfigError: The metric is not one of the problem's.
@@ -83,6 +88,7 @@ def judge(
     if comparison is not None and config.compare_with_champion:
         rules.append(against_champion(comparison, config))
     rules += slice_rules(slices, comparison, config)
+    rules += budget_rules(costs, config)
     plain = {name: figures for name, figures in baselines.items() if name != simplest}
     return _verdict(config, value, tuple(rules), comparison, plain)
 

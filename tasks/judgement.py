@@ -141,15 +141,29 @@ class RegisteredModel(Handoff):
 
 
 class Proof(Handoff):
-    """That a fresh process loaded the registered version and predicts as training did.
+    """That a fresh process served the registered version as training left it, and how well.
+
+    It had what the version's own requirements stand for, and unpickled nothing. What was not tried,
+    as in proofs of earlier releases, has the default.
 
     Args:
         uri: What was loaded, by registry address.
-        rows: Test rows predicted.
-        largest_difference: Largest absolute difference between the two predictions.
+        rows: Test rows predicted in batches.
+        largest_difference: Largest absolute difference from training's predictions, in any way.
         tolerance: Largest difference allowed.
-        load_seconds: Time to load the version, imports not counted.
-        predict_seconds: Time to predict the rows.
+        load_seconds: Time to fetch and load the version, imports not counted.
+        predict_seconds: Time to predict the rows in batches.
+        requirements: The package's own, as pinned and as installed.
+        distributions: Number of distributions that these stand for.
+        memory_bytes: Growth of the process by loading and serving.
+        latency_median_ms: Milliseconds for a single row, with MLflow's checks of it, the median.
+        latency_p99_ms: The same, the 99th percentile.
+        latency_rows: Single rows that were timed.
+        refused: What was wrong with the rows that were refused, as they had to be.
+        refused_rows: Number of such rows.
+        served_rows: Test rows that MLflow's scoring server predicted over HTTP.
+        served_seconds: Time that its requests took.
+        refusal_status: HTTP status by which it refused a row.
     """
 
     uri: str
@@ -158,6 +172,17 @@ class Proof(Handoff):
     tolerance: float
     load_seconds: float
     predict_seconds: float
+    requirements: tuple[str, ...] = ()
+    distributions: int = 0
+    memory_bytes: int = 0
+    latency_median_ms: float | None = None
+    latency_p99_ms: float | None = None
+    latency_rows: int = 0
+    refused: tuple[str, ...] = ()
+    refused_rows: int = 0
+    served_rows: int = 0
+    served_seconds: float = 0.0
+    refusal_status: int | None = None
 
 
 class Difference(Handoff):
@@ -230,63 +255,3 @@ class Promotion(Handoff):
     champion: int | None
     champion_metrics: dict[str, float]
     compared_rows: int
-
-
-class Contender(Handoff):
-    """How a trained model does on the validation rows, and what it costs.
-
-    Args:
-        rows: Number of validation rows.
-        metrics: By name, on these rows.
-        parameters: Number of weights; of trees, their nodes.
-        size: Bytes of the package.
-        seconds: Time that training took.
-        latency_median_ms: Milliseconds that the served code needs for a single row, the median.
-        latency_p99_ms: The same, the 99th percentile.
-        latency_rows: Single rows that were timed.
-    """
-
-    rows: int
-    metrics: dict[str, float]
-    parameters: int
-    size: int
-    seconds: float
-    latency_median_ms: float
-    latency_p99_ms: float
-    latency_rows: int
-
-
-class Entry(Handoff):
-    """A preset in a comparison: what it came to, or why it came to nothing.
-
-    Args:
-        preset: Name of its pipeline.
-        architecture: Its network, or other estimator.
-        run_id: Id of its MLflow run, nested in that of the comparison.
-        contender: What it came to.
-        failure: Why it came to nothing; empty otherwise.
-    """
-
-    preset: str
-    architecture: str
-    run_id: str
-    contender: Contender | None = None
-    failure: str = ""
-
-
-class Ranking(Handoff):
-    """Presets of one dataset, the best first, those that failed last.
-
-    Args:
-        dataset: The dataset.
-        metric: What they are ranked by, on the validation rows.
-        entries: The presets.
-        run_id: Id of the comparison's MLflow run.
-        page: Address of MLflow's page that shows their runs side by side.
-    """
-
-    dataset: str
-    metric: str
-    entries: tuple[Entry, ...]
-    run_id: str
-    page: str

@@ -65,7 +65,7 @@ def _loaded(storage: Storage, package: Package, folder: Path) -> Any:
 
 def _single_rows(storage: Storage, prepared: PreparedData) -> Any:
     """Raw validation rows, each as a batch of its own."""
-    from tasks.prover_process import raw_rows
+    from tasks.served_rows import raw_rows
 
     snapshot = prepared.snapshot
     rows = storage.array(prepared.validation.rows)

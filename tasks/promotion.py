@@ -7,7 +7,7 @@ from tasks.appraisal import Slices
 from tasks.cards import judged_card
 from tasks.challenge import compare, gain_over_baseline
 from tasks.config import GateConfig
-from tasks.errors import ServiceError
+from tasks.errors import ProofFailed, ServiceError
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel, Verdict
 from tasks.registry import (
@@ -18,7 +18,7 @@ from tasks.registry import (
     VERDICT,
     Registry,
 )
-from tasks.rules import Comparison
+from tasks.rules import Comparison, Costs
 from tasks.stages import stage
 from tasks.storage import Storage
 
@@ -64,8 +64,10 @@ def promote_model(
 
     Raises:
         ConfigError: The gate's metric is not one of the problem's.
+        ProofFailed: The proof is of another version; no alias moves then.
         ServiceError: The champion changed while this version was judged.
     """
+    require_proof(registered, proof)
     registry, version = Registry(context), registered.version
     problem = prepared.snapshot.problem
     gate.require_known(config.metric, problem)
@@ -91,6 +93,7 @@ def promote_model(
             trial=prepared.snapshot.trial,
             gain=gain,
             slices=slices,
+            costs=Costs(proof.latency_p99_ms, package.size),
         )
         _move(registry, version, before, verdict)
     logger.info("%s v%d: %s", registry.name, version, verdict.reason)
@@ -103,6 +106,19 @@ def promote_model(
         champion_metrics=dict(comparison.champion) if comparison else {},
         compared_rows=comparison.rows if comparison else 0,
     )
+
+
+def require_proof(registered: RegisteredModel, proof: Proof) -> None:
+    """Makes sure that a proof is of the version whose aliases are to move.
+
+    Raises:
+        ProofFailed: It is of another.
+    """
+    if proof.uri != registered.uri:
+        raise ProofFailed(
+            f"{registered.uri} came with the proof of {proof.uri}; expected one of its own, as no "
+            "alias moves without. Verify this version: verify_model gives its proof."
+        )
 
 
 def _unmoved(registry: Registry, version: int) -> Promotion:

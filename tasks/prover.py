@@ -14,7 +14,8 @@ import sys
 import tempfile
 import threading
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # the GPU belongs to the training; that a model also serves without one is part of the proof
     "CUDA_VISIBLE_DEVICES": "-1",
+    # the one that packages require, whatever trains here
+    "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
@@ -54,6 +57,25 @@ class Prediction:
     values: NDArray[np.float32]
     load_seconds: float
     predict_seconds: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a registered model gave and did, loaded with nothing but its own requirements.
+
+    Args:
+        prediction: In batches, of all rows asked for.
+        singly: The same as `prediction.values`, of rows that were asked for one by one.
+        single_rows: Which rows these are, by their places in the batches, int64 [rows].
+        served: The same, of the first rows, over HTTP.
+        figures: The rest, by the names of the fields of `tasks.judgement.Proof`.
+    """
+
+    prediction: Prediction
+    singly: NDArray[np.float32]
+    single_rows: NDArray[np.int64]
+    served: NDArray[np.float32]
+    figures: dict[str, Any]
 
 
 class Prover:
@@ -111,6 +133,8 @@ class Prover:
                 "a lack of memory, and run the pipeline again."
             )
         answer: dict[str, Any] = json.loads(line)
+        if "refusal" in answer:
+            raise ProofFailed(f"{question['uri']} is not fit to serve. {answer['refusal']}")
         if "error" in answer:
             raise ProofFailed(
                 f"A fresh process could not predict with {question['uri']}: {answer['error']}. "
@@ -206,22 +230,71 @@ def predict_registered(
     Raises:
         ProofFailed: The model cannot be loaded, or does not take the rows.
     """
-    storage = Storage(context.storage_uri)
-    with storage.workspace() as folder, _shared.lock:
-        np.save(folder / "rows.npy", rows, allow_pickle=False)
-        output = folder / "predictions.npy"
-        question = {
-            "mlflow_uri": context.mlflow_uri,
-            "uri": uri,
-            "snapshot": str(storage.path(snapshot.file).absolute()),
-            "columns": [column.model_dump(mode="json") for column in snapshot.features],
-            "rows": str((folder / "rows.npy").absolute()),
-            "output": str(output.absolute()),
-        }
+    with Storage(context.storage_uri).workspace() as folder, _shared.lock:
+        question = _question("predictions", context, uri, snapshot, rows, folder)
         answer = _shared.get(context.mlflow_uri).ask(question, timeout_seconds)
-        return Prediction(
-            columns=tuple(answer["columns"]),
-            values=np.load(output, allow_pickle=False),
-            load_seconds=answer["load_seconds"],
-            predict_seconds=answer["predict_seconds"],
+        return _prediction(answer, folder)
+
+
+def prove_registered(
+    context: RunContext,
+    uri: str,
+    snapshot: Snapshot,
+    rows: NDArray[np.int64],
+    timeout_seconds: float = ANSWER_SECONDS,
+) -> Findings:
+    """Lets the fresh process serve a registered model in every way, with its requirements alone.
+
+    Args:
+        context: Gives the registry and the storage.
+        uri: Registry address, `models:/<name>/<version>`.
+        snapshot: Where the raw rows are.
+        rows: Row numbers in the snapshot, int64 [rows], ascending.
+        timeout_seconds: How long to wait for the answer.
+
+    Raises:
+        ProofFailed: The model cannot be loaded with its requirements alone, does not take the rows,
+            or takes rows that it has to refuse.
+    """
+    with Storage(context.storage_uri).workspace() as folder, _shared.lock:
+        question = _question("proof", context, uri, snapshot, rows, folder)
+        answer = _shared.get(context.mlflow_uri).ask(question, timeout_seconds)
+        prediction = _prediction(answer, folder)
+        return Findings(
+            prediction=prediction,
+            singly=np.load(folder / "singly.npy", allow_pickle=False),
+            single_rows=np.array(answer.pop("single_rows"), np.int64),
+            served=np.load(folder / "served.npy", allow_pickle=False),
+            figures={name: value for name, value in answer.items() if name != "columns"},
         )
+
+
+def _question(
+    wanted: Literal["predictions", "proof"],
+    context: RunContext,
+    uri: str,
+    snapshot: Snapshot,
+    rows: NDArray[np.int64],
+    folder: Path,
+) -> dict[str, Any]:
+    """A question as JSON; the arrays of it and of its answer are files in a folder."""
+    place = folder.absolute()
+    np.save(place / "rows.npy", rows, allow_pickle=False)
+    return {
+        "wanted": wanted,
+        "mlflow_uri": context.mlflow_uri,
+        "uri": uri,
+        "snapshot": str(Storage(context.storage_uri).path(snapshot.file).absolute()),
+        "columns": [column.model_dump(mode="json") for column in snapshot.features],
+        "rows": str(place / "rows.npy"),
+        **{name: str(place / f"{name}.npy") for name in ("output", "singly", "served")},
+    }
+
+
+def _prediction(answer: dict[str, Any], folder: Path) -> Prediction:
+    return Prediction(
+        columns=tuple(answer["columns"]),
+        values=np.load(folder / "output.npy", allow_pickle=False),
+        load_seconds=answer["load_seconds"],
+        predict_seconds=answer["predict_seconds"],
+    )

@@ -10,33 +10,44 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tasks.outputs import VALUES, joined
+from tasks.errors import ProofFailed
+from tasks.isolation import isolated
+from tasks.outputs import joined
+from tasks.proving import prove
+from tasks.requirements import closure
+from tasks.served_rows import number_columns, raw_rows, values_of, without_continuing
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow
-
-ROWS_AT_ONCE = 8192
+# what nearly every package requires
+USUAL = ("mlflow", "keras", "tensorflow")
 logger = logging.getLogger(__name__)
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """What the process does with a question: loads the model, predicts, writes the predictions.
+    """What the process does with a question: proves a version, or only predicts with it.
 
     Args:
-        question: As `predict_registered` puts it.
+        question: As `tasks.prover` puts it.
     """
     import mlflow
 
     mlflow.set_tracking_uri(question["mlflow_uri"])
     mlflow.set_registry_uri(question["mlflow_uri"])
+    return prove(question) if question["wanted"] == "proof" else predict(question)
+
+
+def predict(question: dict[str, Any]) -> dict[str, Any]:
+    """Loads a version, predicts, and writes the predictions, with all that is installed here.
+
+    Args:
+        question: As `tasks.prover.predict_registered` puts it.
+    """
+    import mlflow
+
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         # a copy of its own: loading writes files beside the model
@@ -44,62 +55,15 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         loaded = time.perf_counter()
         rows = np.load(question["rows"], allow_pickle=False)
         raw = raw_rows(Path(question["snapshot"]), question["columns"], rows)
-        frames = [model.predict(batch, _without_continuing(model)) for batch in raw]
-    columns = _value_columns(list(frames[0]))
+        frames = [model.predict(batch, without_continuing(model)) for batch in raw]
+    columns = number_columns(list(frames[0]))
     values = joined([values_of(frame, columns) for frame in frames])
     np.save(question["output"], values, allow_pickle=False)
     return {
         "columns": columns,
-        "rows": len(rows),
         "load_seconds": loaded - started,
         "predict_seconds": time.perf_counter() - loaded,
     }
-
-
-def values_of(frame: "pd.DataFrame", columns: list[str]) -> NDArray[np.float32]:
-    """The numbers in a served frame.
-
-    Args:
-        frame: What a served model gave.
-        columns: Those with numbers, or with a list of numbers in each row.
-
-    Returns:
-        [rows, columns]; of lists [rows, longest, columns], with NaN beyond the end of each.
-    """
-    if not len(frame) or not hasattr(frame[columns[0]].iloc[0], "__len__"):
-        return frame[columns].to_numpy(np.float32)
-    counts = frame[columns[0]].map(len).to_numpy()
-    values = np.full((len(frame), counts.max(), len(columns)), np.nan, np.float32)
-    there = np.arange(counts.max()) < counts[:, None]
-    for place, name in enumerate(columns):
-        values[there, place] = np.concatenate([np.asarray(row, float) for row in frame[name]])
-    return values
-
-
-def raw_rows(
-    snapshot: Path, columns: list[dict[str, Any]], rows: NDArray[np.int64]
-) -> "Iterator[NDArray[np.uint8] | pd.DataFrame]":
-    """The raw rows of a snapshot in batches, as a user would have them.
-
-    Args:
-        snapshot: The Parquet file.
-        columns: The feature columns, as JSON of `tasks.handoffs.Column`.
-        rows: Row numbers, int64 [rows], ascending.
-
-    Yields:
-        Images uint8 [rows, height, width, channels], or frames with numbers as float64.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names, first = [column["name"] for column in columns], 0
-    with pq.ParquetFile(snapshot) as parquet:
-        for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=names):
-            ends = np.searchsorted(rows, [first, first + batch.num_rows])
-            wanted = rows[slice(*ends)] - first
-            first += batch.num_rows
-            if len(wanted):
-                yield _as_sent(batch.take(pa.array(wanted)), columns)
 
 
 def serve() -> None:
@@ -113,6 +77,8 @@ def serve() -> None:
     for line in sys.stdin.buffer:
         try:
             reply = answer(json.loads(line))
+        except ProofFailed as error:
+            reply = {"refusal": str(error)}
         except Exception as error:
             logger.exception("No prediction")
             reply = {"error": explain(error)}
@@ -128,37 +94,21 @@ def explain(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(text.split())[:500]}".rstrip(".")
 
 
-def _value_columns(names: list[str]) -> list[str]:
-    probabilities = [name for name in names if name.startswith("probability_")]
-    return probabilities or [VALUES if VALUES in names else "prediction"]
-
-
-def _without_continuing(model: Any) -> dict[str, int] | None:
-    """Texts are judged by what they are given; what follows them takes long and is not asked."""
-    asked = {param.name for param in model.metadata.get_params_schema() or ()}
-    return {"max_new_tokens": 0} if "max_new_tokens" in asked else None
-
-
-def _as_sent(
-    batch: "pyarrow.RecordBatch", columns: list[dict[str, Any]]
-) -> "NDArray[np.uint8] | pd.DataFrame":
-    if columns[0]["kind"] == "image":
-        pixels: NDArray[np.uint8] = batch.column(0).flatten().to_numpy()
-        return pixels.reshape(batch.num_rows, *columns[0]["shape"])
-    numeric = {column["name"]: np.float64 for column in columns if column["kind"] == "numeric"}
-    frame: pd.DataFrame = batch.to_pandas().astype(numeric)
-    return frame
-
-
 def _import_ahead() -> None:
-    """Imports what an answer will need, while there is nothing to do yet."""
-    import keras
-    import mlflow.pyfunc
-    import mlflow.pyfunc.loaders.code_model
-    import pyarrow.parquet  # noqa: F401
+    """Imports what an answer will need, while there is nothing to do yet.
 
-    # the backend sets itself up at its first operation
-    keras.ops.convert_to_numpy(keras.ops.zeros(1))
+    Under the requirements of nearly every package, so that no library finds an optional part of
+    its own that a server would not have.
+    """
+    with isolated(closure(USUAL), Path(os.devnull)):
+        import keras
+        import mlflow.pyfunc
+        import mlflow.pyfunc.loaders.code_model
+        import mlflow.pyfunc.scoring_server
+        import uvicorn  # noqa: F401
+
+        # the backend sets itself up at its first operation
+        keras.ops.convert_to_numpy(keras.ops.zeros(1))
     if "://" in (uri := mlflow.get_tracking_uri()) and not uri.startswith("http"):
         import mlflow.store.model_registry.sqlalchemy_store
         import mlflow.store.tracking.sqlalchemy_store

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from tasks.contenders import Entry, Ranking
 from tasks.handoffs import RunContext
-from tasks.judgement import Entry, Ranking
 from tasks.metrics import is_better
 
 

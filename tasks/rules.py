@@ -80,6 +80,22 @@ class Comparison:
     slices: tuple[ComparedSlice, ...] = ()
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What it takes to serve a model.
+
+    Args:
+        latency_p99_ms: Milliseconds for a single row in the proof, the 99th percentile.
+        size_bytes: Of the package.
+    """
+
+    latency_p99_ms: float | None = None
+    size_bytes: int | None = None
+
+
+UNKNOWN_COSTS = Costs()
+
+
 def trial_run(rows: int) -> Rule:
     """A model of a trial run never serves."""
     reason = (
@@ -108,6 +124,38 @@ def bound_kept(metric: str, value: float, bound: float) -> Rule:
         bound=bound,
         reason=f"{'keeps' if passed else 'misses'} the {word} of {figure(bound)}",
     )
+
+
+def budget_rules(costs: Costs, config: GateConfig) -> list[Rule]:
+    """The budgets that are configured: for a single row's time, and for the package's size."""
+    rules = []
+    if config.latency_ms is not None:
+        rules.append(latency_kept(costs.latency_p99_ms, config.latency_ms))
+    if config.size_mb is not None:
+        rules.append(size_kept(costs.size_bytes, config.size_mb))
+    return rules
+
+
+def latency_kept(value: float | None, bound: float) -> Rule:
+    """The 99th percentile of the proof's single rows against the milliseconds that are allowed."""
+    passed = value is not None and value <= bound
+    allowed = f"the {bound:g} ms allowed (gate.latency_ms)"
+    reason = f"was not timed, with {allowed}"
+    if value is not None:
+        found = f"takes {value:.1f} ms for a row, the 99th percentile"
+        reason = f"{found}, {'within' if passed else 'more than'} {allowed}"
+    return Rule(name="latency", passed=passed, value=value, bound=bound, reason=reason)
+
+
+def size_kept(size_bytes: int | None, bound: float) -> Rule:
+    """The package's size against the megabytes, of a million bytes each, that are allowed."""
+    value = None if size_bytes is None else size_bytes / 1e6
+    passed = value is not None and value <= bound
+    allowed = f"the {bound:g} MB allowed (gate.size_mb)"
+    reason = f"is of unknown size, with {allowed}"
+    if value is not None:
+        reason = f"is {value:.1f} MB large, {'within' if passed else 'more than'} {allowed}"
+    return Rule(name="size", passed=passed, value=value, bound=bound, reason=reason)
 
 
 def baseline_beaten(

@@ -6,7 +6,7 @@ from tasks import tracking
 from tasks.appraisal import Lineage, ModelCard
 from tasks.cards import rule_line
 from tasks.config import PipelineConfig
-from tasks.evidence import training_in_words
+from tasks.evidence import service_in_words, training_in_words
 from tasks.handoffs import Handoff, RunContext
 from tasks.judgement import Rule, TrainedModel
 from tasks.lineage import describe_surroundings, prefect_address
@@ -132,9 +132,10 @@ def summarise(context: RunContext, lineage: Lineage) -> Summary:
         version=registered.version,
         aliases=("champion", "challenger") if is_champion else ("challenger",),
         slices=slices_in_words(lineage.slices),
-        proof=f"a fresh process loaded {proof.uri} and reproduced {proof.rows} predictions "
-        f"(largest difference {proof.largest_difference:.1g})",
         exports=tuple(form.sentence for form in lineage.exports.made),
+        proof=f"a fresh process, with its requirements alone, reproduced {proof.rows} predictions "
+        f"of {proof.uri} (largest difference {proof.largest_difference:.1g}) and refused "
+        f"{proof.refused_rows} broken rows; {service_in_words(proof)}",
         page=prefect_address(),
     )
 

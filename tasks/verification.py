@@ -1,4 +1,4 @@
-"""Proof that a fresh process loads the registered version and predicts as training did."""
+"""Proof that a fresh process serves the registered version, and predicts as training did."""
 
 import logging
 
@@ -15,7 +15,6 @@ from tasks.stages import stage
 from tasks.storage import Storage
 
 ROWS_AT_MOST = 2_000
-SEQUENCES = ("token_classification", "text_generation")
 logger = logging.getLogger(__name__)
 
 
@@ -51,8 +50,54 @@ def in_one_width(
     return widened(found, width), widened(expected, width)
 
 
+def require_same(
+    uri: str,
+    way: str,
+    found: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    tolerance: float,
+) -> float:
+    """Makes sure that predictions are those of training, and tells by how much they differ.
+
+    Args:
+        uri: What predicted, by registry address.
+        way: How it was asked, as a part of a sentence.
+        found: Its predictions, as `tasks.outputs` describes them.
+        expected: Those of training for the same rows.
+        tolerance: Largest difference allowed.
+
+    Raises:
+        ProofFailed: They differ by more.
+    """
+    if len(found) and len(expected):
+        found, expected = in_one_width(found, expected)
+    difference = (
+        largest_difference(found, expected) if found.shape == expected.shape else float("nan")
+    )
+    # not "greater": a comparison with NaN must not pass
+    if not difference <= tolerance:
+        raise ProofFailed(
+            f"In a fresh process {uri}, asked {way}, predicts other than in training: the largest "
+            f"difference is {difference:.3g}, expected {tolerance:g} at most. What it does with "
+            "raw rows is not what it was trained on; compare tasks/served.py with "
+            "tasks/preprocessing.py, then run the pipeline again with --force."
+        )
+    return difference
+
+
 @stage(
-    code=("tasks.outputs", "tasks.prover", "tasks.prover_process", "tasks.registry"),
+    code=(
+        "tasks.broken_rows",
+        "tasks.isolation",
+        "tasks.outputs",
+        "tasks.prover",
+        "tasks.prover_process",
+        "tasks.proving",
+        "tasks.served_rows",
+        "tasks.registry",
+        "tasks.requirements",
+        "tasks.scoring_server",
+    ),
     reuse=False,
 )
 def verify_model(
@@ -61,42 +106,40 @@ def verify_model(
     prepared: PreparedData,
     evaluation: Evaluation,
 ) -> Proof:
-    """Lets a fresh process predict raw test rows, and compares them with training's predictions.
+    """Lets a fresh process serve raw test rows, and compares what it says with training.
 
     Raises:
-        ProofFailed: It could not load or predict, or its predictions differ.
+        ProofFailed: It could not load or predict with the version's requirements alone, takes rows
+            that it has to refuse, or its predictions differ.
     """
-    storage = Storage(context.storage_uri)
+    storage, uri = Storage(context.storage_uri), registered.uri
     chosen = chosen_rows(prepared.test.count)
     rows = storage.array(prepared.test.rows)[chosen]
     expected = storage.array(evaluation.predictions)[chosen]
-    prediction = prover.predict_registered(context, registered.uri, prepared.snapshot, rows)
+    found = prover.prove_registered(context, uri, prepared.snapshot, rows)
+    prediction = found.prediction
     names = value_columns(prepared.snapshot.problem, prepared.classes)
-    found = prediction.values if prepared.classes else prediction.values[..., 0]
-    if prediction.columns == names and prepared.snapshot.problem in SEQUENCES:
-        found, expected = in_one_width(found, expected)
-    if prediction.columns != names or found.shape != expected.shape:
+    if prediction.columns != names or len(prediction.values) != len(expected):
         raise ProofFailed(
-            f"{registered.uri} gave {len(found)} rows of {', '.join(prediction.columns[:5])}; "
+            f"{uri} gave {len(prediction.values)} rows of {', '.join(prediction.columns[:5])}; "
             f"expected {len(expected)} of {', '.join(names[:5])}. The package does not belong to "
             "these data: run the pipeline again with --force."
         )
-    difference = largest_difference(found, expected)
-    # not "greater": a comparison with NaN must not pass
-    if not difference <= evaluation.tolerance:
-        raise ProofFailed(
-            f"In a fresh process {registered.uri} predicts other than in training: the largest "
-            f"difference is {difference:.3g}, expected {evaluation.tolerance:g} at most. What it "
-            "does with raw rows is not what it was trained on; compare tasks/served.py with "
-            "tasks/preprocessing.py, then run the pipeline again with --force."
+    told = slice(None) if prepared.classes else 0
+    differences = [
+        require_same(uri, way, values[..., told], wanted, evaluation.tolerance)
+        for way, values, wanted in (
+            ("in batches", prediction.values, expected),
+            ("row by row", found.singly, expected[found.single_rows]),
+            ("over HTTP", found.served, expected[: len(found.served)]),
         )
+    ]
     proof = Proof(
-        uri=registered.uri,
+        uri=uri,
         rows=len(rows),
-        largest_difference=difference,
+        largest_difference=max(differences),
         tolerance=evaluation.tolerance,
-        load_seconds=prediction.load_seconds,
-        predict_seconds=prediction.predict_seconds,
+        **found.figures,
     )
     Registry(context).tag(registered.version, {PROOF: proof.model_dump_json()})
     return proof

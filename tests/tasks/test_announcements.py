@@ -101,8 +101,8 @@ def test_a_champion_and_a_lost_gate_are_told_once_they_are_true(
 
     def promote(of: Any, **gate: Any) -> Any:
         return lambda: promote_model.fn(
-            context, of.registered, PROOF, of.prepared, of.evaluation, of.package, Slices(),
-            GateConfig(**gate),
+            context, of.registered, PROOF.model_copy(update={"uri": of.registered.uri}),
+            of.prepared, of.evaluation, of.package, Slices(), GateConfig(**gate),
         )  # fmt: skip
 
     (champion,), _ = told(promote(made))

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
+from tasks.contenders import Contender
 from tasks.evidence import dataset_of, evidence_of, outcome_of
 from tasks.handoffs import CheckedData, Handoff, StoredFile
-from tasks.judgement import Contender, Difference, Promotion, Proof, Rule, Verdict
+from tasks.judgement import Difference, Promotion, Proof, Rule, Verdict
 
 FILE = StoredFile(uri="content/aa", sha256="a" * 64, size=3)
 PROOF = Proof(
     uri="models:/churn/2", rows=1500, largest_difference=1e-7, tolerance=1e-4, load_seconds=0.5,
-    predict_seconds=0.1,
+    predict_seconds=0.1, memory_bytes=3 << 20, latency_median_ms=2.0, latency_p99_ms=4.5,
+    served_rows=16, served_seconds=0.2,
 )  # fmt: skip
 GAIN = Difference(value=0.01, low=-0.01, high=0.03, confidence=0.95, chance=0.3, rows=60)
 RULES = (
@@ -97,7 +99,14 @@ def test_of_an_evaluation_figures_baselines_and_pictures_are_kept(made: Any) -> 
 
 def test_of_proof_and_promotion_the_differences_and_the_verdict_are_kept() -> None:
     assert figures(PROOF)["proof/largest_difference", 0] == 1e-7
-    assert outcome_of(PROOF) == "1,500 predictions reproduced by a fresh process"
+    assert figures(PROOF)["proof/latency_p99_ms", 0] == 4.5
+    assert figures(PROOF)["proof/memory_bytes", 0] == 3 << 20
+    assert outcome_of(PROOF) == (
+        "1,500 predictions reproduced; loaded in 0.5 s with 3 MiB, a row in 2.0 ms (p99 4.5), and "
+        "over HTTP"
+    )
+    earlier = PROOF.model_copy(update={"latency_p99_ms": None})
+    assert outcome_of(earlier).endswith("how it serves was not tried")
     evidence = evidence_of(PROMOTION, with_history=False)
     assert evidence.tags == {
         "roundhouse.verdict": VERDICT.reason, "roundhouse.promoted": "true",

@@ -4,7 +4,7 @@ from tasks.config import GateConfig
 from tasks.errors import ConfigError
 from tasks.gate import judge
 from tasks.judgement import Difference
-from tasks.rules import Comparison
+from tasks.rules import Comparison, Costs
 
 BASELINES = {"majority": {"accuracy": 0.103, "log_loss": 2.3}, "linear": {"accuracy": 0.95}}
 
@@ -116,6 +116,39 @@ def test_an_error_within_the_margin_is_not_worse():
     assert found.promoted
     assert found.rules[-1].bound == pytest.approx(4.5)
     assert not verdict(4.4, comparison, metric="mae", beat_baseline=False).promoted
+
+
+def costing(latency_p99_ms=4.0, size_bytes=2_500_000, **budgets):
+    config, figures = GateConfig(beat_baseline=False, **budgets), {"accuracy": 0.978}
+    costs = Costs(latency_p99_ms, size_bytes)
+    return judge("classification", figures, BASELINES, None, config, rows=270, costs=costs)
+
+
+def test_a_budget_that_is_kept_is_told_with_its_figures():
+    found = costing(latency_ms=5, size_mb=2.5)
+    assert found.promoted
+    assert (
+        "takes 4.0 ms for a row, the 99th percentile, within the 5 ms allowed (gate.latency_ms) "
+        "and is 2.5 MB large, within the 2.5 MB allowed (gate.size_mb)" in found.reason
+    )
+    assert [(rule.name, rule.value, rule.bound) for rule in found.rules] == [
+        ("latency", 4.0, 5.0), ("size", 2.5, 2.5),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"latency_ms": 3.9}, "takes 4.0 ms for a row, the 99th percentile, more than the 3.9 ms"),
+        ({"size_mb": 2.4}, "is 2.5 MB large, more than the 2.4 MB allowed"),
+        ({"latency_ms": 5, "latency_p99_ms": None}, "was not timed, with the 5 ms allowed"),
+        ({"size_mb": 5, "size_bytes": None}, "is of unknown size, with the 5 MB allowed"),
+    ],
+)
+def test_a_model_beyond_its_budget_is_not_promoted(more, told):
+    found = costing(**more)
+    assert not found.promoted
+    assert told in found.reason
 
 
 def test_rules_that_are_off_do_not_judge():

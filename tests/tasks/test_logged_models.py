@@ -144,9 +144,10 @@ def go_through(
 
     def run(fingerprint: str) -> None:
         registered = register(fingerprint)
-        Registry(context).tag(registered.version, {PROOF: proof.model_dump_json()})
+        of = proof.model_copy(update={"uri": registered.uri})
+        Registry(context).tag(registered.version, {PROOF: of.model_dump_json()})
         promotion = promote_model.fn(
-            context, registered, proof, made.prepared, made.evaluation, made.package, Slices(),
+            context, registered, of, made.prepared, made.evaluation, made.package, Slices(),
             GateConfig(beat_baseline=False, compare_with_champion=False),
         )  # fmt: skip
         lineage = lineage_of(

@@ -6,7 +6,7 @@ from tasks.appraisal import Slices
 from tasks.cards import NOT_JUDGED
 from tasks.challenge import aligned, rows_unseen
 from tasks.config import GateConfig
-from tasks.errors import ConfigError, ServiceError
+from tasks.errors import ConfigError, ProofFailed, ServiceError
 from tasks.judgement import Proof
 from tasks.promotion import promote_model
 from tasks.registry import Registry
@@ -22,11 +22,15 @@ PROOF = Proof(
 )
 
 
+def proof_of(made):
+    return PROOF.model_copy(update={"uri": made.registered.uri})
+
+
 @pytest.fixture
 def promote(context):
     def run(made, **config):
         return promote_model.fn(
-            context, made.registered, PROOF, made.prepared, made.evaluation, made.package,
+            context, made.registered, proof_of(made), made.prepared, made.evaluation, made.package,
             Slices(), GateConfig(**config),
         )  # fmt: skip
 
@@ -48,6 +52,25 @@ def test_the_first_good_model_becomes_champion(context, prepare_table, release, 
     tags = tracking.client(context.mlflow_uri).get_model_version("trial", "1").tags
     assert tags["roundhouse.judged_against"] == ""
     assert '"promoted":true' in tags["roundhouse.verdict"]
+
+
+def test_no_alias_moves_with_the_proof_of_another_version(context, prepare_table, release, aliases):
+    made = release(prepare_table())
+    other = PROOF.model_copy(update={"uri": "models:/trial/2"})
+    with pytest.raises(ProofFailed, match="models:/trial/1 came with the proof of models:/trial/2"):
+        promote_model.fn(
+            context, made.registered, other, made.prepared, made.evaluation, made.package,
+            Slices(), GateConfig(),
+        )  # fmt: skip
+    assert aliases() == {}
+
+
+def test_a_package_beyond_its_budget_does_not_move_the_champion(
+    prepare_table, release, promote, aliases
+):
+    promotion = promote(release(prepare_table()), size_mb=0.001, latency_ms=1)
+    assert [r.name for r in promotion.verdict.rules if not r.passed] == ["latency", "size"]
+    assert aliases() == {"challenger": 1}
 
 
 def test_promoting_twice_moves_nothing_and_says_the_same(prepare_table, release, promote, aliases):

@@ -2,7 +2,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tasks.judgement import Contender, Entry, Ranking
+from tasks.contenders import Contender, Entry, Ranking
 from tasks.ranking import compare_page, ranked, ranking_rows
 
 

@@ -74,7 +74,7 @@ def test_the_summary_says_what_came_of_the_run(summary_of: Any) -> None:
     assert (summary.rows, summary.checks) == (400, (8, 9))
     assert summary.warnings == ("1 of 9 checks warns", "3 rows are on both sides")
     assert summary.aliases == ("champion", "challenger")
-    assert "models:/trial/1 and reproduced 60 predictions (largest difference 2e-07)" in (
+    assert "reproduced 60 predictions of models:/trial/1 (largest difference 2e-07)" in (
         summary.proof
     )
 
