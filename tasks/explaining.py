@@ -132,7 +132,9 @@ def explain_rows(
     """
     if not len(asked.inputs):
         return Explained(())
-    found = [_output_of(model, asked, row) for row in range(len(asked.inputs))]
+    found = [
+        _output_of(model, asked, row, answer) for row, answer in enumerate(_answers(model, asked))
+    ]
     wanted = np.array([output.place for output in found], np.int64)
     if background is not None:
         return Explained(tuple(_columns(model, asked, found, background)))
@@ -156,11 +158,18 @@ def token_of(word: int, words: NDArray[np.int32]) -> int:
     return int(places[0]) if len(places) else 0
 
 
-def _output_of(model: Model, asked: Asked, row: int) -> _Output:
+def _answers(model: Model, asked: Asked) -> Iterator[NDArray[np.float32]]:
+    """The outputs for each row; those for every token of a text are large, so row by row."""
+    is_sequence = model.fitted["problem"] in {"token_classification", "text_generation"}
+    size = 1 if is_sequence else ROWS_AT_ONCE
+    for start in range(0, len(asked.inputs), size):
+        yield from model.respond(asked.inputs[start : start + size])
+
+
+def _output_of(model: Model, asked: Asked, row: int, answer: NDArray[np.float32]) -> _Output:
     """What the model says of a row, and in which of its outputs."""
     fitted, place = model.fitted, asked.choices[row].place
     problem, classes = fitted["problem"], fitted["classes"]
-    answer = model.respond(asked.inputs[row : row + 1])[0]
     if problem == "regression":
         value = float(answer.reshape(-1)[0])
         return _Output(0, value, f"{value:.6g}", "the value", is_probability=False)
