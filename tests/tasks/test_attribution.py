@@ -79,7 +79,11 @@ def test_a_network_without_convolutions_has_no_grad_cam():
     [
         ("text_cnn", {"filters": [8], "embedding_size": 8}),
         ("lstm", {"recurrent_units": 8, "embedding_size": 8, "bidirectional": False}),
-        ("bert", {"transformer_layers": 1, "attention_heads": 2, "embedding_size": 8}),
+        pytest.param(
+            "bert",
+            {"transformer_layers": 1, "attention_heads": 2, "embedding_size": 8},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_word_that_decides_the_class_has_the_largest_attribution(architecture, fields):
