@@ -18,6 +18,7 @@ from tasks.model_card.document import (
     Section,
     Table,
     facts,
+    listed,
     section,
 )
 from tasks.model_card.figures import BLANK, in_words
@@ -83,12 +84,22 @@ def duration(seconds: float) -> str:
 
 def proof(found: Proof, package: Package) -> Section | None:
     """What a fresh process found as it loaded and asked the registered version."""
+    latency = found.latency_median_ms
+    tail = "" if found.latency_p99_ms is None else f", {found.latency_p99_ms:.3g} at the 99th"
     about = facts(
         predictions=f"{found.rows:,} reproduced by a fresh process, the largest difference is "
         f"{found.largest_difference:.1g} (allowed {found.tolerance:.1g})",
+        over_HTTP=f"{found.served_rows:,} rows by MLflow's scoring server"
+        if found.served_rows
+        else None,
+        refused=", ".join(found.refused) if found.refused else None,
         package=f"{package.size / 1e6:,.1f} MB in {len(package.files):,} files",
         loads_in=duration(found.load_seconds),
-        predicts_them_in=duration(found.predict_seconds),
+        memory=f"{found.memory_bytes / 1e6:,.0f} MB more, loaded and serving"
+        if found.memory_bytes
+        else None,
+        latency=f"{latency:.3g} ms for a single row{tail} percentile" if latency else None,
+        requirements=listed(found.requirements) if found.requirements else None,
         pickle="deserialization off",
     )
     return section("proof", "Proof", about)

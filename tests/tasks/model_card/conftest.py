@@ -73,6 +73,7 @@ def make_lineage(release, train_quickly, context):
         proof = Proof(
             uri=made.registered.uri, rows=60, largest_difference=2e-7, tolerance=1e-4,
             load_seconds=0.5, predict_seconds=0.1,
+            latency_median_ms=1.5, latency_p99_ms=4.0, served_rows=12, memory_bytes=50_000_000,
         )  # fmt: skip
         promotion = Promotion(
             verdict=Verdict(promoted=True, rules=(HELD,), reason="accuracy 0.9; promoted"),
