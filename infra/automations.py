@@ -206,6 +206,7 @@ def _messages(block: UUID) -> Iterator["AutomationCore"]:
     for event, name, what in (
         (announcements.CHECKS_FAILED, "failed checks", "checks failed"),
         (announcements.CHAMPION_PROMOTED, "a new champion", "new champion"),
+        (announcements.CHAMPION_ROLLED_BACK, "a rollback", "rolled back"),
         (announcements.GATE_LOST, "a lost gate", "gate lost"),
     ):
         yield _automation(
@@ -215,7 +216,7 @@ def _messages(block: UUID) -> Iterator["AutomationCore"]:
                 block_document_id=block,
                 subject=f"{{{{ event.payload.pipeline }}}}: {what}",
                 body="{{ event.payload.sentence }}\n\nPrefect run: {{ event.payload.prefect }}\n"
-                "MLflow run: {{ event.payload.mlflow }}",
+                "MLflow: {{ event.payload.mlflow }}",
             ),
         )
 

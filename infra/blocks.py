@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from infra.automations import TAG
-from infra.forms import plain_form, require_valid, training_form
-from infra.pipelines import Block, configure, nearest
+from infra.forms import pipeline_form, plain_form, require_valid, training_form
+from infra.pipelines import Block, configure, load_pipelines, nearest
 from infra.pools import pool_of, require_name
 from infra.schedules import Schedule, read_schedules
 from tasks.config import GateConfig, PipelineConfig
@@ -31,6 +31,8 @@ SLICE_DEMANDS = {
     "parity_gap": "a gap of demographic parity of {bound:g} at most",
     "odds_gap": "a gap of equalised odds of {bound:g} at most",
 }
+# flows that are asked about one of the pipelines
+ABOUT_A_PIPELINE = ("flows.promoting.promote", "flows.promoting.roll_back")
 STRATEGIES = ("ENQUEUE", "CANCEL_NEW")
 
 
@@ -73,6 +75,8 @@ def read_block(block: Block, settings: Settings) -> Request:
         form = training_form(form, config, parameters)
         tags.append(config.ingestion.dataset)
         description = describe(description, config)
+    elif block.entrypoint in ABOUT_A_PIPELINE:
+        form = pipeline_form(form, list(load_pipelines(settings.pipelines)))
     require_valid(block.name, form, parameters)
     name = pool_of(pool.get("name"), settings)
     require_name(name)

@@ -71,6 +71,23 @@ def plain_form(flow: "Flow[..., Any]") -> dict[str, Any]:
     return dict(parameter_schema(flow).model_dump_for_openapi())
 
 
+def pipeline_form(schema: Mapping[str, Any], pipelines: Sequence[str]) -> dict[str, Any]:
+    """The parameter schema of a flow about one pipeline, which is chosen from those there are.
+
+    Args:
+        schema: The flow's own, as `plain_form` gives it.
+        pipelines: Names of the pipelines.
+    """
+    properties = {}
+    for name, parameter in schema["properties"].items():
+        shown = _field(name, parameter)
+        if parameter.get("default") is not None:
+            shown["default"] = parameter["default"]
+        properties[name] = {**shown, "description": " ".join(shown["description"].split())}
+    properties["pipeline"]["enum"] = list(pipelines)
+    return {**schema, "properties": properties, "additionalProperties": False}
+
+
 def training_form(
     schema: Mapping[str, Any], config: PipelineConfig, parameters: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import typer
 from infra.shell import console, explained
 
 app = typer.Typer()
+Name = Annotated[str, typer.Argument(help="Name of the registered model, which is its pipeline's.")]
 
 
 @app.command()
@@ -47,3 +48,54 @@ def explain(
         from tasks.settings import load_settings
 
         explain_version(model, row, joined(load_settings()), console(), picture)
+
+
+@app.command()
+def promote(
+    name: Name,
+    version: Annotated[str, typer.Argument(help="Its number, or an alias such as challenger.")],
+    because: Annotated[str, typer.Option("--because", help="Why; kept with the move.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a version that nothing proved; recorded as such.")
+    ] = False,
+) -> None:
+    """Make a version the champion because you say so; the gate is not asked."""
+    with explained():
+        from infra import deciding
+        from infra.presence import joined
+        from tasks.settings import load_settings
+
+        settings = joined(load_settings())
+        deciding.promote(settings, console(), name, version, because, force=force)
+
+
+@app.command()
+def rollback(
+    name: Name,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="VERSION", help="A champion before. Default: previous."),
+    ] = None,
+    because: Annotated[str, typer.Option("--because", help="Why; kept with the move.")] = "",
+) -> None:
+    """Put the champion before into service again; again, and it goes one further back."""
+    with explained():
+        from infra import deciding
+        from infra.presence import joined
+        from tasks.settings import load_settings
+
+        deciding.roll_back(joined(load_settings()), console(), name, to, because)
+
+
+@app.command()
+def history(
+    name: Name,
+    last: Annotated[int, typer.Option("--last", min=1, help="So many moves.")] = 20,
+) -> None:
+    """Show who moved a model's aliases, when, from which version to which, and why."""
+    with explained():
+        from infra import deciding
+        from infra.presence import joined
+        from tasks.settings import load_settings
+
+        deciding.show_history(joined(load_settings()), console(), name, last)

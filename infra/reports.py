@@ -92,7 +92,8 @@ def status_of(name: str, metric: str, settings: Settings) -> tuple[str, ...]:
     if number is not None:
         version = client.get_model_version(name, str(number))
         metrics = client.get_run(version.run_id).data.metrics
-        champion, age = f"v{number}", _ago(version.creation_timestamp)
+        champion = f"v{number}{_put_there(models[0].tags)}"
+        age = _ago(version.creation_timestamp)
         value = f"{metric} {metrics[f'test/{metric}']:.4f}" if f"test/{metric}" in metrics else ""
     experiment = client.get_experiment_by_name(name)
     runs = (
@@ -105,6 +106,16 @@ def status_of(name: str, metric: str, settings: Settings) -> tuple[str, ...]:
     if not runs:
         return name, champion, value, age, "never", ""
     return name, champion, value, age, _ago(runs[0].info.start_time), _ended(runs[0])
+
+
+def _put_there(tags: Mapping[str, str]) -> str:
+    """Who made the champion so, where it was not the gate."""
+    from tasks.history import CHAMPION, WORDS, moves_in
+
+    last = next((move for move in reversed(moves_in(tags)) if move.change(CHAMPION)), None)
+    if last is None or last.kind not in {"person", "rollback"}:
+        return ""
+    return f" ({WORDS[last.kind]} by {last.mover.by})"
 
 
 def _ended(run: Any) -> str:

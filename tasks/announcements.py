@@ -12,12 +12,14 @@ from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 
 from tasks.handoffs import RunContext
+from tasks.history import CHAMPION, Move
 from tasks.judgement import Verdict
 from tasks.lineage import prefect_address
 
 RESOURCE = "roundhouse.pipeline"
 CHECKS_FAILED = "roundhouse.checks.failed"
 CHAMPION_PROMOTED = "roundhouse.champion.promoted"
+CHAMPION_ROLLED_BACK = "roundhouse.champion.rolled_back"
 GATE_LOST = "roundhouse.gate.lost"
 MLFLOW_LABEL = "roundhouse.mlflow"
 logger = logging.getLogger(__name__)
@@ -50,6 +52,26 @@ def announce_verdict(
     )
 
 
+def announce_move(name: str, move: Move, page: str) -> None:
+    """Tells that a person made a version the champion; unlike a run, also outside of a flow.
+
+    Args:
+        name: The registered model.
+        move: What the person did.
+        page: Address of the model's page.
+    """
+    change = move.change(CHAMPION)
+    what = f"{change.sentence}, " if change else ""
+    _emit(
+        name,
+        CHAMPION_ROLLED_BACK if move.kind == "rollback" else CHAMPION_PROMOTED,
+        f"{name}: {what}{move.sentence}",
+        page,
+        version=move.version,
+        forced=move.forced,
+    )
+
+
 def label_flow_run(context: RunContext) -> None:
     """Notes on the Prefect run where its MLflow run is, for messages about how it ended."""
     if not runtime.flow_run.id:
@@ -64,26 +86,28 @@ def label_flow_run(context: RunContext) -> None:
 
 
 def _announce(context: RunContext, event: str, sentence: str, **figures: object) -> None:
-    if not runtime.flow_run.id:
-        return
+    if runtime.flow_run.id:
+        _emit(context.pipeline, event, sentence, context.run_page, **figures)
+
+
+def _emit(pipeline: str, event: str, sentence: str, page: str, **figures: object) -> None:
+    flow_run = {
+        "prefect.resource.id": f"prefect.flow-run.{runtime.flow_run.id}",
+        "prefect.resource.role": "flow-run",
+    }
     try:
         emit_event(
             event,
             resource={
-                "prefect.resource.id": f"{RESOURCE}.{context.pipeline}",
-                "prefect.resource.name": context.pipeline,
+                "prefect.resource.id": f"{RESOURCE}.{pipeline}",
+                "prefect.resource.name": pipeline,
             },
-            related=[
-                {
-                    "prefect.resource.id": f"prefect.flow-run.{runtime.flow_run.id}",
-                    "prefect.resource.role": "flow-run",
-                }
-            ],
+            related=[flow_run] if runtime.flow_run.id else [],
             payload={
-                "pipeline": context.pipeline,
+                "pipeline": pipeline,
                 "sentence": sentence,
-                "prefect": prefect_address(),
-                "mlflow": context.run_page,
+                "prefect": prefect_address() or "none",
+                "mlflow": page,
                 **figures,
             },
         )

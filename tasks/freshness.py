@@ -8,7 +8,14 @@ from tasks.datasets import get_dataset
 from tasks.fingerprints import code_digest, environment_digest, values_digest
 from tasks.handoffs import Handoff, Source
 from tasks.privacy import hashing_key_id
-from tasks.registry import CHAMPION, FINGERPRINT, JUDGED_AGAINST, PART_DIGEST, RECORDED
+from tasks.registry import (
+    CHAMPION,
+    FINGERPRINT,
+    JUDGED_AGAINST,
+    PART_DIGEST,
+    RECORDED,
+    WITHDRAWN,
+)
 from tasks.services import service_errors
 from tasks.settings import Settings
 from tasks.sources import find_source
@@ -83,7 +90,12 @@ def find_standing(config: PipelineConfig, source: Source, mlflow_uri: str) -> St
     # a forced training gives a second version of one fingerprint: the champion counts, or else
     # the newest
     found = max(same, key=lambda number: (number == champion, number), default=None)
-    nothing_to_do = _nothing_to_do(found, champion, tags[found]) if found else ""
+    taken = [number for number in same if WITHDRAWN in tags[number] and found != champion]
+    if taken and RECORDED in tags[max(taken)]:
+        # the gate does not put it back, so there is nothing to judge
+        nothing_to_do = _left_out(name, max(taken), champion, tags[max(taken)])
+    else:
+        nothing_to_do = _nothing_to_do(found, champion, tags[found]) if found else ""
     if nothing_to_do and tracking.is_left_open(mlflow_uri, name, fingerprint):
         nothing_to_do = ""
     newest = tags[max(tags)] if tags else None
@@ -118,6 +130,16 @@ def _nothing_to_do(version: int, champion: int | None, tags: dict[str, str]) -> 
     return (
         f"up to date: v{version} was trained from this data, configuration and code and "
         f"did not become champion ({holder})"
+    )
+
+
+def _left_out(name: str, version: int, champion: int | None, tags: dict[str, str]) -> str:
+    """Why a version that somebody took out of service is not judged again, as a sentence."""
+    serves = f"v{champion} stays" if champion else "there is no"
+    return (
+        f"up to date: v{version} was trained from this data, configuration and code and "
+        f"{tags[WITHDRAWN]}; {serves} champion until they change, or somebody puts it back: "
+        f'roundhouse promote {name} {version} --because "..."'
     )
 
 

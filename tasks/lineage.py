@@ -2,6 +2,7 @@
 
 import functools
 import getpass
+import socket
 import subprocess
 
 from tasks.fingerprints import environment_digest
@@ -14,7 +15,7 @@ def describe_surroundings() -> dict[str, str]:
     """The tags that no stage knows: code, lock, user, and the Prefect flow run's address."""
     from prefect import runtime
 
-    tags = {**git_state(), "roundhouse.lock": environment_digest(), "mlflow.user": _user()}
+    tags = {**git_state(), "roundhouse.lock": environment_digest(), "mlflow.user": user()}
     if address := prefect_address():
         tags["roundhouse.prefect_flow_run"] = str(runtime.flow_run.id)
         tags["roundhouse.prefect_address"] = address
@@ -57,7 +58,13 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _user() -> str:
+def this_user() -> str:
+    """Who is at work here, and on which machine."""
+    return f"{user()} on {socket.gethostname()}"
+
+
+def user() -> str:
+    """The name that the system knows this process by."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,15 +1,19 @@
 """A proved version against the gate: verdict out, and the alias moved if it was earned."""
 
 import logging
+from dataclasses import dataclass
 
 from tasks import announcements, gate
+from tasks.aliases import Aliases
 from tasks.appraisal import Slices
 from tasks.cards import judged_card
 from tasks.challenge import compare, gain_over_baseline
 from tasks.config import GateConfig
-from tasks.errors import ProofFailed, ServiceError
+from tasks.errors import ProofFailed
 from tasks.handoffs import PreparedData, RunContext
-from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel, Verdict
+from tasks.history import Move, Mover
+from tasks.judgement import Evaluation, Package, Promotion, Proof, RegisteredModel, Rule, Verdict
+from tasks.lineage import prefect_address, this_user
 from tasks.registry import (
     CHALLENGER,
     CHAMPION,
@@ -71,33 +75,35 @@ def promote_model(
     registry, version = Registry(context), registered.version
     problem = prepared.snapshot.problem
     gate.require_known(config.metric, problem)
-    storage = Storage(context.storage_uri)
-    gain = gain_over_baseline(storage, prepared, evaluation, config)
-    with registry.lock():
-        registry.move(CHALLENGER, version)
-        before = registry.holder(CHAMPION)
+    gain = gain_over_baseline(Storage(context.storage_uri), prepared, evaluation, config)
+    with registry.lock() as hold:
+        case = _Case(context, registry, Aliases(registry, hold), version, evaluation, config)
+        before = case.aliases.holder(CHAMPION)
         if before == version:
-            return _unmoved(registry, version)
+            return _unmoved(case)
         comparison = None
-        if before is not None and config.compare_with_champion:
-            comparison = compare(context, registry, before, prepared, evaluation, slices, config)
-        elif before is not None:
-            comparison = Comparison(before)
-        verdict = gate.judge(
-            problem,
-            evaluation.metrics,
-            evaluation.baselines,
-            comparison,
-            config,
-            rows=evaluation.rows,
-            trial=prepared.snapshot.trial,
-            gain=gain,
-            slices=slices,
-            costs=Costs(proof.latency_p99_ms, package.size),
-        )
-        _move(registry, version, before, verdict)
-    logger.info("%s v%d: %s", registry.name, version, verdict.reason)
-    announcements.announce_verdict(context, version, verdict, config.metric, evaluation.metrics)
+        if taken := case.aliases.withdrawn(version, registered.fingerprint):
+            verdict = _left_out(registry.name, version, taken)
+        else:
+            if before is not None and config.compare_with_champion:
+                comparison = compare(
+                    context, registry, before, prepared, evaluation, slices, config
+                )
+            elif before is not None:
+                comparison = Comparison(before)
+            verdict = gate.judge(
+                problem,
+                evaluation.metrics,
+                evaluation.baselines,
+                comparison,
+                config,
+                rows=evaluation.rows,
+                trial=prepared.snapshot.trial,
+                gain=gain,
+                slices=slices,
+                costs=Costs(proof.latency_p99_ms, package.size),
+            )
+        _move(case, before, verdict)
     return Promotion(
         verdict=verdict,
         version=version,
@@ -121,49 +127,84 @@ def require_proof(registered: RegisteredModel, proof: Proof) -> None:
         )
 
 
-def _unmoved(registry: Registry, version: int) -> Promotion:
+@dataclass(frozen=True)
+class _Case:
+    """A version that is judged, and what is at hand for it."""
+
+    context: RunContext
+    registry: Registry
+    aliases: Aliases
+    version: int
+    evaluation: Evaluation
+    config: GateConfig
+
+
+def _unmoved(case: _Case) -> Promotion:
     """What is said of a version that is the champion already: the verdict that made it so."""
-    written = registry.version(version).tags.get(VERDICT)
+    tags = case.registry.version(case.version).tags
     verdict = (
-        Verdict.model_validate_json(written)
-        if written
+        Verdict.model_validate_json(tags[VERDICT])
+        if VERDICT in tags
         else Verdict(promoted=True, rules=(), reason="it is the champion already")
     )
-    _describe(registry, version, verdict)
+    own = [m for m in case.aliases.moves if (m.kind, m.version) == ("gate", case.version)]
+    change = own[-1].change(CHAMPION) if own else None
+    if change and change.after == case.version and JUDGED_AGAINST not in tags:
+        # it broke off once the aliases had moved
+        _close(case, change.before, verdict)
+    else:
+        _describe(case, verdict)
     return Promotion(
         verdict=verdict,
-        version=version,
-        champion_before=version,
-        champion=version,
+        version=case.version,
+        champion_before=case.version,
+        champion=case.version,
         champion_metrics={},
         compared_rows=0,
     )
 
 
-def _move(registry: Registry, version: int, before: int | None, verdict: Verdict) -> None:
-    """Writes the verdict down, then moves the aliases: the champion's last, which decides.
+def _left_out(name: str, version: int, taken: Move) -> Verdict:
+    """The verdict on what somebody took out of service: only somebody puts it back."""
+    whose = "it" if taken.champion_before == version else f"v{taken.champion_before}, its like,"
+    reason = (
+        f"{whose} was taken out of service ({taken.sentence}), and the gate does not put it back; "
+        f'whoever will does it by hand: roundhouse promote {name} {version} --because "..."'
+    )
+    rule = Rule(name="withdrawn", passed=False, value=None, bound=None, reason=reason)
+    return Verdict(promoted=False, rules=(rule,), reason=f"{reason}; not promoted")
+
+
+def _move(case: _Case, before: int | None, verdict: Verdict) -> None:
+    """Writes the verdict down, then moves the aliases.
 
     Only then is the version said to have been judged: one whose promotion breaks off on the way is
     found not to be, and judged again by the next run.
     """
-    now = registry.holder(CHAMPION)
-    if now != before:
-        raise ServiceError(
-            f"While v{version} was judged against champion v{before}, the champion became v{now}; "
-            "expected it to stay. It is judged again; if that fails too, run again."
-        )
-    registry.tag(version, {VERDICT: verdict.model_dump_json()})
+    version = case.version
+    moved: dict[str, int | None] = {CHALLENGER: version}
     if verdict.promoted:
-        if before is not None:
-            registry.move(PREVIOUS, before)
-        registry.move(CHAMPION, version)
-    _describe(registry, version, verdict)
-    registry.tag(version, {JUDGED_AGAINST: str(before or "")})
+        moved |= {CHAMPION: version} | ({PREVIOUS: before} if before else {})
+    case.registry.tag(version, {VERDICT: verdict.model_dump_json()})
+    mover = Mover(by=this_user(), run_id=case.context.run_id, page=prefect_address())
+    case.aliases.move(moved, kind="gate", version=version, mover=mover, why=verdict.reason)
+    _close(case, before, verdict)
 
 
-def _describe(registry: Registry, version: int, verdict: Verdict) -> None:
-    """Puts the verdict on the version's page, where it is not there already."""
-    card = registry.version(version).description or ""
+def _close(case: _Case, before: int | None, verdict: Verdict) -> None:
+    """What is left once the aliases have moved: the pages, the message, and that it was judged."""
+    logger.info("%s v%d: %s", case.registry.name, case.version, verdict.reason)
+    _describe(case, verdict)
+    announcements.announce_verdict(
+        case.context, case.version, verdict, case.config.metric, case.evaluation.metrics
+    )
+    case.registry.tag(case.version, {JUDGED_AGAINST: str(before or "")})
+
+
+def _describe(case: _Case, verdict: Verdict) -> None:
+    """Puts the verdict on the version's page, and the moves on the model's, where they are not."""
+    card = case.registry.version(case.version).description or ""
     judged = judged_card(card, verdict)
     if judged != card:
-        registry.describe(version, judged)
+        case.registry.describe(case.version, judged)
+    case.aliases.show()

@@ -116,13 +116,15 @@ def _describe_model(registry: Registry, dataset: str) -> None:
     """
     from mlflow.exceptions import MlflowException
 
+    card = model_card(registry.name, dataset)
     try:
-        registry.client.create_registered_model(
-            registry.name, description=model_card(registry.name, dataset)
-        )
+        registry.client.create_registered_model(registry.name, description=card)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+        # on a server the lock made it, which knows nothing of it
+        if not registry.client.get_registered_model(registry.name).description:
+            registry.describe_model(card)
 
 
 def _create_version(

@@ -39,13 +39,14 @@ def test_every_pipeline_names_a_dataset_and_a_model_that_exist() -> None:
 
 # what only carries, shows or records has no part in what a stage hands on
 CARRIERS = {
-    "tasks.exports",
+    "tasks.aliases", "tasks.exports",
     "tasks.announcements", "tasks.cards", "tasks.contenders", "tasks.energy", "tasks.turns",
     "tasks.config", "tasks.network_config", "tasks.appraisal_config", "tasks.stage_config",
     "tasks.encryption", "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",
-    "tasks.handoffs", "tasks.home", "tasks.judgement", "tasks.appraisal",
+    "tasks.handoffs", "tasks.history", "tasks.home", "tasks.judgement", "tasks.appraisal",
     "tasks.appraisal_evidence", "tasks.keys",
-    "tasks.lineage", "tasks.monitor", "tasks.parameters", "tasks.planning", "tasks.processes",
+    "tasks.lineage", "tasks.locking", "tasks.monitor", "tasks.parameters", "tasks.planning",
+    "tasks.processes",
     "tasks.progress", "tasks.remote", "tasks.scratch", "tasks.services", "tasks.settings",
     "tasks.stages", "tasks.storage", "tasks.stores", "tasks.summary", "tasks.tracking",
 }  # fmt: skip

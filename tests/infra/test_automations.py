@@ -144,7 +144,7 @@ def test_what_a_setting_decides_that_is_not_given_stays(client: SyncPrefectClien
     given = {"heartbeat_seconds": 50, "crashed_runs": "leave", "notify": SecretStr("https://x.org")}
     apply_automations(client, SETTINGS.model_copy(update=given))
     before = made(client)
-    assert len(before) == 7
+    assert len(before) == 8
     # as in another shell
     assert apply_automations(client, Settings()) == []
     assert made(client) == before
@@ -155,7 +155,7 @@ def test_what_a_setting_decides_that_is_not_given_stays(client: SyncPrefectClien
     # the crashed runs' automations came first
     assert NAMES[0] in made(client)
     emptied = apply_automations(client, Settings(notify="", crashed_runs="retry"))
-    assert len(emptied) == 6
+    assert len(emptied) == 7
     assert sorted(made(client)) == NAMES
 
 

@@ -79,7 +79,8 @@ def test_a_healthy_stack_is_said_to_be_well(stack: Any) -> None:
     assert ": all there" in said["✓ deployments"]
     home = stack.command.home
     assert f"10 MB written and read back at {home}/storage" in said["✓ runs"] + done.stdout
-    flows = "flows.training.train, flows.comparing.compare, flows.probing.probe"
+    deciding = "flows.promoting.promote, flows.promoting.roll_back"
+    flows = f"flows.training.train, flows.comparing.compare, {deciding}, flows.probing.probe"
     assert f"✓ runs: code: {flows} importable" in done.stdout
     assert not list(home.rglob("probe-*"))
 

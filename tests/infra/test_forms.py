@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
+from flows.promoting import promote, roll_back
 from flows.training import train
-from infra.forms import mistakes, plain_form, require_valid, training_form
+from infra.forms import mistakes, pipeline_form, plain_form, require_valid, training_form
 from infra.pipelines import configure, load_pipelines
 from tasks.errors import ConfigError
 from tasks.remote import holds_secret
@@ -168,3 +169,21 @@ def test_slices_are_chosen_among_the_columns_of_the_data() -> None:
     texts = dict(fields(form_of("text-generation")))
     assert "slices.columns" in texts
     assert not {"slices.sensitive", "gate.parity_gap", "gate.odds_gap"} & texts.keys()
+
+
+@pytest.mark.parametrize("flow", [promote, roll_back])
+def test_a_decision_has_a_drop_down_of_the_pipelines_and_needs_a_reason(flow: Any) -> None:
+    form = pipeline_form(plain_form(flow), list(PIPELINES))
+    for place, field in fields(form):
+        assert field["type"] in TYPES, place
+        assert field["title"][0].isupper(), place
+        assert field["description"], place
+    assert form["properties"]["pipeline"]["enum"] == list(PIPELINES)
+    assert {"pipeline", "because"} <= set(form["required"])
+    good = {"pipeline": "digits", "version": "3", "because": "it errs"}
+    assert mistakes(form, good, complete=True) == []
+    for version in ("v3", "challenger", "@challenger"):
+        assert mistakes(form, {**good, "version": version}, complete=True) == []
+    for wrong in ({"pipeline": "digit"}, {"because": " "}, {"version": "3; rm"}, {"reason": "x"}):
+        assert len(mistakes(form, {**good, **wrong}, complete=True)) == 1
+    assert mistakes(form, {"pipeline": "digits", "version": "3"}, complete=True)

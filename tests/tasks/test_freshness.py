@@ -13,6 +13,7 @@ from tasks.registry import (
     PART_DIGEST,
     RECORDED,
     VERDICT,
+    WITHDRAWN,
 )
 
 HOST = this_process().rpartition(":")[0]
@@ -115,6 +116,16 @@ def test_another_champion_is_a_reason_to_judge_again(stand, register):
     register(changed(training=TrainingConfig(epochs=3)), champion=True)
     register(**{JUDGED_AGAINST: ""})
     assert stand().reason == "champion changed"
+
+
+def test_what_was_rolled_back_is_not_trained_again_until_something_changes(stand, register):
+    register(changed(training=TrainingConfig(epochs=3)), champion=True)
+    register(**{JUDGED_AGAINST: "", WITHDRAWN: "rolled back by ann on 2026-01-02: it errs"})
+    standing = stand()
+    assert standing.up_to_date
+    assert "code and rolled back by ann on 2026-01-02: it errs; v1 stays" in standing.sentence
+    assert 'roundhouse promote trial 2 --because "..."' in standing.sentence
+    assert stand(changed(training=TrainingConfig(epochs=4))).reason == "configuration changed"
 
 
 @pytest.mark.parametrize("part", ["__init__", "ends", "archive", "cnn"])

@@ -122,30 +122,6 @@ def _break_off(*arguments):
     raise ServiceError("The registry is away.")
 
 
-def test_a_promotion_that_breaks_off_is_made_up_for(
-    context, prepare_table, release, promote, aliases, monkeypatch
-):
-    made, move = release(prepare_table()), Registry.move
-    monkeypatch.setattr(Registry, "move", _fail_for_the_champion(move))
-    with pytest.raises(ServiceError):
-        promote(made)
-    monkeypatch.setattr(Registry, "move", move)
-    assert aliases() == {"challenger": 1}
-    tags = tracking.client(context.mlflow_uri).get_model_version("trial", "1").tags
-    assert "roundhouse.judged_against" not in tags
-    assert promote(made).champion == 1
-    assert aliases() == {"challenger": 1, "champion": 1}
-
-
-def _fail_for_the_champion(move):
-    def fail(registry, alias, number):
-        if alias == "champion":
-            raise ServiceError("The registry is away.")
-        move(registry, alias, number)
-
-    return fail
-
-
 def test_a_trial_run_leaves_the_champion_where_it_is(prepare_table, release, promote, aliases):
     made = release(prepare_table())
     trial = made.prepared.snapshot.model_copy(update={"trial": True})
@@ -252,7 +228,7 @@ def test_a_champion_that_changes_meanwhile_is_not_overwritten(
 
 def _moved_by_another(context):
     def compare(*arguments):
-        Registry(context).move("champion", 2)
+        Registry(context).set_alias("champion", 2)
 
     return compare
 

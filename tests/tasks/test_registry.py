@@ -1,7 +1,7 @@
 import pytest
 from filelock import FileLock
 
-from tasks import registry
+from tasks import locking
 from tasks.errors import ServiceError
 from tasks.registry import Registry
 from tasks.services import service_errors
@@ -13,8 +13,8 @@ def test_nothing_is_found_before_the_first_version(context):
 
 
 def test_a_lock_that_is_held_too_long_is_said(context, monkeypatch):
-    monkeypatch.setattr(registry, "LOCK_SECONDS", 0.05)
-    path = registry._lock_path(context.mlflow_uri)
+    monkeypatch.setattr(locking, "LOCK_SECONDS", 0.05)
+    path = locking.lock_path(context.mlflow_uri, "trial")
     with (
         FileLock(path),
         pytest.raises(ServiceError, match="has held the lock"),
@@ -24,8 +24,8 @@ def test_a_lock_that_is_held_too_long_is_said(context, monkeypatch):
 
 
 def test_a_server_shares_its_lock_whoever_logs_in():
-    first = registry._lock_path("https://me:secret@mlflow.example.org")
-    assert first == registry._lock_path("https://you:other@mlflow.example.org")
+    first = locking.lock_path("https://me:secret@mlflow.example.org", "trial")
+    assert first == locking.lock_path("https://you:other@mlflow.example.org", "trial")
     assert "secret" not in str(first)
 
 
