@@ -91,7 +91,7 @@ def test_a_column_of_another_separator_is_missing(tmp_path, telco_lines):
     path = tmp_path / "a.csv"
     path.write_text("\n".join(telco_lines).replace(",", ";"))
     message = refused(path, TELCO)
-    assert "lacks 'customerID', 'gender'" in message
+    assert "names none of the dataset's columns; expected 'customerID', 'gender'" in message
     assert "and 11 more" in message
 
 

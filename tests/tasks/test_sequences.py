@@ -20,6 +20,7 @@ from tasks.models.archive import save_network
 from tasks.packaging import package_model
 from tasks.promotion import promote_model
 from tasks.registration import register_model
+from tasks.slice_comparison import Compared
 from tasks.storage import Storage
 from tasks.verification import verify_model
 
@@ -190,21 +191,20 @@ def test_personal_texts_are_not_shown(context, prepared_texts, finish):
     assert "bleu" in made.evaluation.metrics
 
 
-def test_language_models_are_compared_on_texts_that_both_have_read(prepared_texts):
+def test_language_models_are_compared_on_texts_that_both_have_read():
     nan = np.nan
     truth = np.array([[1, 2, 3, -1], [1, 2, -1, -1], [4, -1, -1, -1]])
     ours = np.where(truth >= 0, np.log(0.5), nan)
     # in the champion's tokens the first text is longer than it reads
     theirs = np.log([[0.5, 0.5, nan], [0.5, nan, nan], [0.25, nan, nan]])
     gate = GateConfig(metric="perplexity", minimum_rows=1)
-    found = _measured(3, prepared_texts, truth, ours, theirs, None, gate)
+    both = Compared("text_generation", truth, ours, theirs, classes=(), clusters=None)
+    found = _measured(3, both, Slices(), None, gate)
     assert found.rows == 2
     assert found.challenger["perplexity"] == pytest.approx(2)
     # the whole of both texts, by as many tokens as today's
     assert found.champion["perplexity"] == pytest.approx((2 * 4) ** (1 / 3))
-    few = _measured(
-        3, prepared_texts, truth, ours, theirs, None, gate.model_copy(update={"minimum_rows": 3})
-    )
+    few = _measured(3, both, Slices(), None, gate.model_copy(update={"minimum_rows": 3}))
     assert "only 2 of these 3 test texts are short enough for both" in few.obstacle
 
 
