@@ -76,7 +76,8 @@ def check_names(names: Sequence[str], columns: tuple[Column, ...], path: Path) -
         raise SourceError(
             # the cells are not quoted: they may be those of a person
             f"The first line of {path} names none of the dataset's columns; expected "
-            f"{_listed(expected)}. Add the line with the names, or separate them as the dataset's file says."
+            f"{_listed(expected)}. Add the line with the names, or separate them as the dataset's "
+            "file says."
         )
     missing = [name for name in expected if name not in names]
     extra = [name for name in names if name not in expected]
