@@ -1,7 +1,7 @@
 """What `make bench` runs: ratios against plain scripts, A B A B in one run, with peak memory.
 
 Memory is that of all processes of a command together, sampled; pages they share count for each.
-Usage: run.py [--rounds 3] [--only digits,help,mnist,stack]
+Usage: run.py [--rounds 3] [--only digits,help,mnist,gate,proof,stack]
 """
 
 import argparse
@@ -13,6 +13,7 @@ import statistics
 import sys
 from pathlib import Path
 
+from appraised import bench_gate, bench_proof
 from measuring import HERE, ROUNDHOUSE, Measure, measure, pairs, report
 from served import bench_stack
 
@@ -76,6 +77,8 @@ BENCHMARKS = {
     "digits": bench_digits,
     "help": bench_help,
     "mnist": bench_mnist,
+    "gate": bench_gate,
+    "proof": bench_proof,
     "stack": bench_stack,
 }
 
