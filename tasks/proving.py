@@ -112,13 +112,12 @@ def _predict_singly(found: Findings, columns: list[str], rows: Any, output: Path
     # so that what is left out when the time is up is not always the end
     order = np.random.default_rng(0).permutation(chosen.astype(int))
     parts, milliseconds = [], []
-    started = time.perf_counter()
     for row in _single_rows(found.batches, order):
         before = time.perf_counter()
         frame = found.model.predict(row)
         milliseconds.append(1000 * (time.perf_counter() - before))
         parts.append(values_of(frame, columns))
-        if len(parts) > ROWS_BEFORE and time.perf_counter() - started > SINGLE_SECONDS:
+        if sum(milliseconds[ROWS_BEFORE:]) > 1000 * SINGLE_SECONDS:
             break
     np.save(output, joined(parts), allow_pickle=False)
     timed = np.array(milliseconds[ROWS_BEFORE:] or milliseconds)
