@@ -55,6 +55,6 @@ def _mover() -> Mover:
 
 def _told(settings: Settings, pipeline: str, move: Move) -> Move:
     """A move, once its run and whoever listens say what it was."""
-    name_flow_run(f"{pipeline}: {', '.join(change.sentence for change in reversed(move.changes))}")
+    name_flow_run(f"{pipeline}: {move.moved}")
     announcements.announce_move(pipeline, move, f"{settings.mlflow_pages}/#/models/{pipeline}")
     return move

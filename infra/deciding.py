@@ -110,8 +110,7 @@ def _show(settings: Settings, console: "Console", name: str, move: Move) -> None
     """Says what moved, what that means for the versions, and tells those who listen."""
     from rich.text import Text
 
-    moved = ", ".join(change.sentence for change in reversed(move.changes))
-    lines = [f"{name}: {moved}"]
+    lines = [f"{name}: {move.moved}"]
     champion, previous = move.change(CHAMPION), move.change(PREVIOUS)
     if move.forced:
         lines.append(f"v{move.version} has no proof; that it was forced is recorded.")
@@ -144,4 +143,4 @@ def _announce(settings: Settings, prefect: str, console: "Console", name: str, m
     from tasks import announcements
 
     announcements.announce_move(name, move, f"{settings.mlflow_pages}/#/models/{name}")
-    EventsWorker.drain_all(timeout=settings.timeout_seconds)
+    EventsWorker.drain_all(timeout=settings.timeout_seconds, at_exit=False)

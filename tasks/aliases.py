@@ -102,6 +102,7 @@ class Aliases:
         )  # fmt: skip
         self._write(move)
         move = self._carry_out(move)
+        logger.info("%s: %s; %s", self._registry.name, move.moved, move.sentence)
         self._read()
         return move
 

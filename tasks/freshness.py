@@ -245,6 +245,7 @@ TRAINING_MODULES = (
     "tasks.trees",
     "tasks.unseen",
     "tasks.validation",
+    "tasks.verdicts",
     "tasks.verification",
     "tasks.vocabularies",
 )

@@ -89,6 +89,11 @@ class Move(Handoff):
         return next((change for change in self.changes if change.alias == alias), None)
 
     @property
+    def moved(self) -> str:
+        """All that moved, the champion first."""
+        return ", ".join(change.sentence for change in reversed(self.changes))
+
+    @property
     def champion_before(self) -> int | None:
         """The version that was the champion, where that moved."""
         change = self.change(CHAMPION)
@@ -199,7 +204,7 @@ def described(text: str, moves: tuple[Move, ...]) -> str:
     newest = moves[: -MOVES_SHOWN - 1 : -1]
     older = len(moves) - len(newest)
     lines = [HEADING, "", "| When (UTC) | Moved | By | Why |", "| --- | --- | --- | --- |"]
-    lines += [f"| {' | '.join(map(_cell, page_row(move)))} |" for move in newest]
+    lines += [f"| {' | '.join(_page_cells(move))} |" for move in newest]
     lines += ["", f"{older} older: `roundhouse history`."] if older else []
     written = "\n".join(lines) + "\n"
     if section.search(text):
@@ -214,10 +219,17 @@ def page_row(move: Move) -> tuple[str, str, str, str]:
     notes += ["broke off, made up for later"] if move.mended else []
     notes += [] if move.completed else ["broke off; the next move makes up for it"]
     told = f" ({', '.join(notes)})" if notes else ""
-    what = ", ".join(change.sentence for change in reversed(move.changes)) + told
+    what = move.moved + told
     run = f", run {move.mover.run_id[:8]}" if move.mover.run_id else ""
     when = f"{datetime.fromisoformat(move.at):%Y-%m-%d %H:%M}"
     return when, what, f"{move.mover.by}{run}", move.why
+
+
+def _page_cells(move: Move) -> list[str]:
+    """A move as cells in Markdown, with a link to the Prefect run."""
+    when, what, who, why = map(_cell, page_row(move))
+    link = f", [Prefect run]({move.mover.page})" if move.mover.page else ""
+    return [when, what, who + link, why]
 
 
 def _cell(text: str) -> str:

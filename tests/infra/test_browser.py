@@ -168,6 +168,25 @@ def test_the_version_says_champion_and_links_back_to_the_run(page: Any, stack: A
     page.get_by_text("digits: first training").first.wait_for()
 
 
+@pytest.mark.slow
+def test_a_rollback_from_the_form_says_that_there_is_nothing_to_go_back_to(
+    page: Any, stack: Any
+) -> None:
+    page.goto(stack.prefect)
+    page.get_by_role("link", name="Deployments", exact=True).click()
+    page.get_by_role("link", name="digits", exact=True).first.wait_for()
+    pages = page.url.partition("/deployments")[0]
+    number = stack.ask("deployments/name/rollback/rollback")["id"]
+    page.goto(f"{pages}/deployments/deployment/{number}/run")
+    page.get_by_label("Pipeline").click()
+    page.get_by_role("option", name="digits", exact=True).click()
+    page.locator("textarea").first.fill("it errs on sevens")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text("View run").click()
+    page.get_by_text("Failed", exact=True).first.wait_for(timeout=RUN_SECONDS * 1000)
+    page.get_by_text("digits has nothing to go back to: v1 is its champion").first.wait_for()
+
+
 def test_a_schedule_made_in_the_page_brings_a_run_and_outlives_a_deploy(
     page: Any, stack: Any
 ) -> None:

@@ -17,7 +17,7 @@ from tasks.history import (
     withdrawn,
 )
 
-ANN = Mover(by="ann on roundhouse", run_id="0123456789abcdef")
+ANN = Mover(by="ann on roundhouse", run_id="0123456789abcdef", page="http://x/runs/1")
 
 
 def moves(*kinds_and_versions):
@@ -97,7 +97,7 @@ def test_the_page_shows_the_newest_moves_and_keeps_what_people_wrote():
     rows = [line for line in page.splitlines() if line.startswith("| 2026")]
     assert len(rows) == 10
     assert "champion v11 → v12" in rows[0]
-    assert "run 01234567" in rows[0]
+    assert "ann on roundhouse, run 01234567, [Prefect run](http://x/runs/1)" in rows[0]
     assert "2 older: `roundhouse history`." in page
     edited = f"{page}\n### Ours\n\nAsk Ann.\n"
     again = described(edited, moves(("gate", 1), ("rollback", 2)))
