@@ -1,5 +1,6 @@
 """`roundhouse promote`, `rollback` and `history`: which version serves, and how that came to be."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from infra import access, environment
@@ -142,5 +143,7 @@ def _announce(settings: Settings, prefect: str, console: "Console", name: str, m
 
     from tasks import announcements
 
+    # that it is still sending is no news
+    logging.getLogger(EventsWorker.__name__).setLevel(logging.ERROR)
     announcements.announce_move(name, move, f"{settings.mlflow_pages}/#/models/{name}")
-    EventsWorker.drain_all(timeout=settings.timeout_seconds, at_exit=False)
+    EventsWorker.drain_all(timeout=settings.timeout_seconds)

@@ -69,7 +69,7 @@ def open_form(page: Any, stack: Any) -> Callable[[], None]:
         open_pipeline(page, stack, "digits")
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Custom run").click()
-        page.get_by_label("Epochs (Optional)").wait_for()
+        page.get_by_label("Epochs (Optional)", exact=True).wait_for()
 
     return open_it
 
@@ -102,7 +102,7 @@ def test_the_form_has_typed_fields_with_the_pipelines_own_values(
         ("Learning rate", "0.005"),
         ("Batch size (Optional)", "32"),
     ):
-        field = page.get_by_label(label)
+        field = page.get_by_label(label, exact=True)
         assert (field.get_attribute("type"), field.input_value()) == ("number", value)
     assert page.get_by_text("Passes over the training rows, or trees.").is_visible()
     assert page.get_by_label("Location (Optional)").is_visible()
@@ -115,7 +115,7 @@ def test_a_wrong_value_is_refused_before_a_run_exists(
 ) -> None:
     open_form()
     before = len(stack.runs())
-    epochs = page.get_by_label("Epochs (Optional)")
+    epochs = page.get_by_label("Epochs (Optional)", exact=True)
     epochs.fill("0")
     page.get_by_role("button", name="Submit").click()
     assert "greater than or equal to 1" in epochs.evaluate("field => field.validationMessage")
@@ -127,7 +127,7 @@ def test_a_run_from_the_form_ends_as_a_champion_in_mlflow(
     page: Any, open_form: Callable[[], None], stack: Any
 ) -> None:
     open_form()
-    page.get_by_label("Epochs (Optional)").fill("12")
+    page.get_by_label("Epochs (Optional)", exact=True).fill("12")
     page.get_by_role("button", name="Submit").click()
     page.get_by_text("View run").click()
     page.get_by_text("Completed", exact=True).first.wait_for(timeout=RUN_SECONDS * 1000)
