@@ -113,7 +113,9 @@ def state(context, versions=4):
     return aliases(context), moves, tags, pages
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "after", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["before", "after"]
+)
 def test_killed_between_any_two_writes_and_run_again_it_comes_to_the_same(
     context, monkeypatch, after
 ):
