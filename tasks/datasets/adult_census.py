@@ -1,4 +1,4 @@
-"""Adult census income: who earns more than 50,000 dollars a year, among 32,561 of the US in 1994.
+"""Adult census income: who of 32,561 people of the US earned more than 50,000 dollars in 1994.
 
 An extract without names or ids, so no column is personal. `sex` and `race` are kept to slice by and
 to compare groups, and given to no model; `relationship`, which says husband or wife, is a feature,
