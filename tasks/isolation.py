@@ -62,10 +62,11 @@ class ImportFence(importlib.abc.MetaPathFinder):
 
     def find_distributions(self, context: Any = None) -> Iterator[metadata.Distribution]:
         """The installed distributions that are inside, for `importlib.metadata`."""
-        for finder in self.finders:
-            for found in getattr(finder, "find_distributions", lambda _: ())(context):
-                if canonicalize_name(found.name) in self._distributions:
-                    yield found
+        # a backport may have put its own finder in the standard one's place, and is hidden itself
+        context = context or metadata.DistributionFinder.Context()
+        for found in metadata.MetadataPathFinder.find_distributions(context):
+            if canonicalize_name(found.name) in self._distributions:
+                yield found
 
     def has(self, fullname: str, places: Iterable[str | None]) -> bool:
         """Whether a module is from inside.

@@ -42,7 +42,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "churn-boosting": ("training.epochs=40",),
     "income": (
         "training.epochs=20", "gate.beat_baseline=false", "gate.slice_minimum=0.1",
-        "gate.odds_gap=1", "model.leaf_rows=10",
+        "gate.odds_gap=1", "gate.slice_rows=10", "model.leaf_rows=10",
     ),
 }  # fmt: skip
 

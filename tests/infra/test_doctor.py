@@ -98,7 +98,7 @@ def test_several_ills_are_all_told_each_with_its_cure(stack: Any, tmp_path: Path
     assert "models.example.org" in said["✗ MLflow's host check"]
     assert "; add it to ROUNDHOUSE_ALLOWED_HOSTS" in said["✗ MLflow's host check"]
     assert "missing; run `roundhouse deploy`" in said["✗ automations"]
-    assert "Cannot write to" in said["✗ storage"]
+    assert "storage: Not a directory; make it writable" in said["✗ storage"]
     assert "; make it writable, or set ROUNDHOUSE_STORAGE" in said["✗ storage"]
     assert "✗ runs: places: runs use " in done.stdout
     assert "✓ worker of local: " in done.stdout

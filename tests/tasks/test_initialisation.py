@@ -38,7 +38,7 @@ def test_an_alias_is_the_version_that_has_it_now(
 ) -> None:
     made = release(prepare_table())
     release(prepare_table(), skill=0.5)
-    Registry(context).move("champion", 1)
+    Registry(context).set_alias("champion", 1)
     found = find("models:/trial@champion")
     assert (found.name, found.version) == ("trial", 1)
     assert found.sentence == "models:/trial/1 (models:/trial@champion)"
@@ -46,7 +46,7 @@ def test_an_alias_is_the_version_that_has_it_now(
     assert found.network.sha256 == network.sha256
     assert Storage(context.storage_uri).path(found.network).is_file()
     assert find("models:/trial/2").version == 2
-    Registry(context).move("champion", 2)
+    Registry(context).set_alias("champion", 2)
     assert find("models:/trial@champion").version == 2
 
 
@@ -83,7 +83,7 @@ def test_the_aliases_that_there_are_are_named(
     find: Callable[..., Any], context: Any, prepare_table: Any, release: Any
 ) -> None:
     release(prepare_table())
-    Registry(context).move("challenger", 1)
+    Registry(context).set_alias("challenger", 1)
     with pytest.raises(ConfigError, match=r"has the aliases challenger \(v1\)"):
         find("models:/trial@champion")
 
