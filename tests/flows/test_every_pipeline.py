@@ -15,16 +15,29 @@ from tests.small_runs import DEPLOYED, PIPELINES
 from tests.stand_ins import write_all
 
 ROOT = Path(__file__).parent.parent.parent
+# one of each kind each time, as those from deployments and the flow's own tests have the others
+OFTEN = ("bike-demand", "image-vgg16", "income", "mnist-cnn", "spam", "text-generation")
+NAMES = [
+    pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow)
+    for name in PIPELINES
+    if name not in DEPLOYED
+]
 
 
 @pytest.fixture(scope="module")
 def runs(
+    request: pytest.FixtureRequest,
     roundhouse_at: Callable[[Path], Any],
     prefect_server: str,
     telco: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Any:
-    """All of them, run in one process, which imports the libraries once."""
+    """Those that are asked for, run in one process, which imports the libraries once."""
+    chosen = [
+        item.callspec.params["name"]
+        for item in request.session.items
+        if item.path == Path(__file__) and isinstance(item, pytest.Function)
+    ]
     folder = tmp_path_factory.mktemp("every")
     (folder / "data").mkdir()
     write_all(folder / "data", telco)
@@ -32,7 +45,7 @@ def runs(
     done = subprocess.run(
         [
             sys.executable, ROOT / "tests" / "flows" / "every_pipeline.py",
-            folder / "data", folder / "vgg16.weights.h5",
+            folder / "data", folder / "vgg16.weights.h5", *chosen,
         ],
         capture_output=True, text=True, check=False, cwd=folder,
         env={
@@ -48,7 +61,7 @@ def runs(
     return SimpleNamespace(failed=failed, champions=champions, command=command)
 
 
-@pytest.mark.parametrize("name", [name for name in PIPELINES if name not in DEPLOYED])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_pipeline_lands_a_champion(name: str, runs: Any) -> None:
     assert name not in runs.failed, runs.failed[name]
     newest = runs.command.runs(name)[0]

@@ -176,7 +176,10 @@ def test_force_trains_anyway(copied: Any) -> None:
     assert copied.runs("digits")[0].data.tags["mlflow.runName"] == "digits: forced"
 
 
-@pytest.mark.parametrize("stage", ["prepare data", "train model", "register model"])
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param("prepare data", marks=pytest.mark.slow), "train model", "register model"],
+)
 def test_a_run_that_was_killed_goes_on_from_there(stage: str, roundhouse: Any) -> None:
     change = ("--set", "training.epochs=6")
     process = roundhouse.start("run", "digits", *change)
