@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import platform
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -105,14 +106,40 @@ def repeatable(seed: int, *, deterministic: bool) -> Iterator[None]:
     """Seeds everything; while it lasts, operations are bit-for-bit repeatable where asked for.
 
     Args:
-        seed: Seed of Python, NumPy and the backend, below 2**32.
+        seed: Seed of Python, NumPy, the backend and the layers, below 2**32.
         deterministic: Use only operations that give the same bits every time. TensorFlow only; on
             other backends the seed has to do.
     """
     import keras
 
     keras.utils.set_random_seed(seed)
-    if not deterministic or keras.config.backend() != "tensorflow":
+    with _layer_seeds(seed), _same_bits(wanted=deterministic):
+        yield
+
+
+@contextlib.contextmanager
+def _layer_seeds(seed: int) -> Iterator[None]:
+    """Layers draw their seeds from a generator of their own while it lasts.
+
+    Keras takes them from Python's global one, of which the threads of a Prefect server draw their
+    pauses: a draw between two layers, and the network starts from other weights.
+    """
+    from keras.src.random import seed_generator  # there is no public way to hand it a generator
+
+    shared = seed_generator.python_random
+    seed_generator.python_random = random.Random(seed)
+    try:
+        yield
+    finally:
+        seed_generator.python_random = shared
+
+
+@contextlib.contextmanager
+def _same_bits(*, wanted: bool) -> Iterator[None]:
+    """TensorFlow's operations give the same bits every time while it lasts, if that is wanted."""
+    import keras
+
+    if not wanted or keras.config.backend() != "tensorflow":
         yield
         return
     import tensorflow as tf

@@ -1,3 +1,5 @@
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -77,6 +79,16 @@ def test_same_seed_gives_the_same_numbers() -> None:
         with devices.repeatable(5, deterministic=False):
             drawn.append(np.asarray(keras.random.normal((3,))))
     assert np.array_equal(*drawn)
+
+
+def test_another_threads_draw_does_not_change_the_weights() -> None:
+    weights = []
+    for others_draw in (False, True):
+        with devices.repeatable(5, deterministic=False):
+            if others_draw:
+                random.random()
+            weights.append(keras.initializers.GlorotUniform()((3, 2)))
+    assert np.array_equal(*weights)
 
 
 def test_determinism_ends_with_the_training() -> None:
