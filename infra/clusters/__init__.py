@@ -1,0 +1,1 @@
+"""How the same flow runs on Kubernetes."""

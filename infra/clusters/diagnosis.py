@@ -1,0 +1,300 @@
+"""What became of a run's Job, in a sentence: what happened, what was asked for, what to do.
+
+Everything here is a function of the Job, its newest pod and their events, as the API gives them in
+JSON; nothing asks the cluster. What is said is what the state of the run says in Prefect's pages.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from infra.clusters.objects import (
+    Object,
+    as_sentence,
+    condition,
+    container_of,
+    created_at,
+    ending,
+    has_started,
+    is_over,
+    limit_of,
+    phase_of,
+    scheduled_at,
+    statuses,
+    uid_of,
+)
+from infra.clusters.scheduling import requested, scale_up, why_unschedulable
+from tasks.remote import scrubbed
+
+Kind = Literal[
+    "out of memory", "node pressure", "storage", "preempted", "node lost", "pod removed",
+    "unschedulable", "image", "container", "refused", "deadline", "job removed", "ended",
+]  # fmt: skip
+# failed: only a person can mend it. crashed: the automation for crashed runs decides. again: it
+# goes on in a new pod. waiting: it may still begin
+Outcome = Literal["failed", "crashed", "again", "waiting"]
+# how long to wait for a node, and for what the cluster may get over by itself
+START_WAIT, SHORT_WAIT = timedelta(minutes=15), timedelta(minutes=2)
+WAIT_ANNOTATION = "roundhouse/start-within-seconds"  # on a Job
+KILLED = 137
+# what a node says that puts pods out to save itself
+SHORT_OF = "was short of"
+IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable")
+NO_IMAGE = ("InvalidImageName", "ImageInspectError")
+NO_CONTAINER = (
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError",
+)  # fmt: skip
+NOT_MOUNTED = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+# reasons of the condition DisruptionTarget, and what they mean
+DISRUPTIONS: Mapping[str, tuple[Kind, str]] = {
+    "PreemptionByScheduler": ("preempted", "its place was needed by a pod of higher priority"),
+    "EvictionByEvictionAPI": ("preempted", "its node is emptied: maintenance, or a spot machine"),
+    "DeletionByTaintManager": ("node lost", "its node does not answer, or was closed to it"),
+    "DeletionByPodGC": ("node lost", "its node is gone"),
+    "TerminationByKubelet": ("preempted", "its node is shutting down"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What became of a Job, and what that means for its run.
+
+    Args:
+        kind: The kind of trouble.
+        outcome: What becomes of the run.
+        sentence: What happened, what was asked for, and what to do.
+        until: When waiting is given up; None where nothing is waited for.
+    """
+
+    kind: Kind
+    outcome: Outcome
+    sentence: str
+    until: datetime | None = None
+
+
+def diagnose(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Diagnosis | None:
+    """What is wrong with a Job; None while nothing is, or where it did what it should.
+
+    Args:
+        job: The Job.
+        pods: Its pods, also those that are gone, as they were last seen.
+        events: Of the Job and the pods.
+    """
+    if condition(job, "Failed").get("reason") == "DeadlineExceeded":
+        return _over_deadline(job)
+    pod = max(pods, key=created_at, default=None)
+    if pod is None:
+        return _without_pod(job, events)
+    own = [e for e in events if e.get("involvedObject", {}).get("uid") == uid_of(pod)]
+    return (
+        _out_of_memory(pod)
+        or _put_out(pod)
+        or _refused_to_start(pod, own)
+        or _unmounted(pod, own)
+        or _unschedulable(job, pod, own)
+        or _ended(job, pod)
+    )
+
+
+def job_removed(name: str) -> Diagnosis:
+    """Of a run whose Job is not there any more, though nothing ended it."""
+    return Diagnosis(
+        "job removed",
+        "failed",
+        f"The Job {name} of this run was deleted from the cluster while the run was open; expected "
+        "it to stay until its end. A person or another program did that. To go on from the last "
+        "finished stage, press Retry; to stop a run for good, cancel it here.",
+    )
+
+
+def given_up(diagnosis: Diagnosis, began: datetime) -> Diagnosis:
+    """What waiting came to when it lasted too long.
+
+    Args:
+        diagnosis: What was waited for.
+        began: Since when.
+    """
+    waited = (diagnosis.until or began) - began
+    said = f"{diagnosis.sentence} Given up after {waited.total_seconds() / 60:.0f} minutes."
+    return Diagnosis(diagnosis.kind, "failed", said)
+
+
+def _out_of_memory(pod: Object) -> Diagnosis | None:
+    for status in statuses(pod):
+        ended = ending(status)
+        if ended.get("reason") == "OOMKilled":
+            limit = limit_of(pod, str(status.get("name")), "memory")
+            return Diagnosis(
+                "out of memory",
+                "failed",
+                f"Out of memory: the container used more than its limit of {limit} and was killed "
+                f"(exit code {ended.get('exitCode', KILLED)}). Give it more (resources: {{memory: "
+                "...} in the pipeline's block), or lower training.batch_size, and press Retry: it "
+                "goes on from its last finished stage or checkpoint.",
+            )
+    return None
+
+
+def _put_out(pod: Object) -> Diagnosis | None:
+    """Of a pod that was made to leave its node."""
+    status, node = pod.get("status") or {}, (pod.get("spec") or {}).get("nodeName") or "its node"
+    said, target = str(status.get("message") or ""), condition(pod, "DisruptionTarget")
+    if status.get("reason") == "Evicted":
+        return _under_pressure(pod, node, said)
+    if status.get("reason") == "NodeLost":
+        return _again("node lost", f"The node {node} of this run does not answer any more")
+    if target:
+        unknown: tuple[Kind, str] = ("preempted", said or str(target.get("reason")))
+        kind, why = DISRUPTIONS.get(str(target.get("reason")), unknown)
+        return _again(kind, f"The pod of this run was removed from {node}: {why}")
+    if phase_of(pod) == "Failed" and str(status.get("reason", "")).startswith(
+        ("OutOf", "UnexpectedAdmissionError", "NodeAffinity", "Terminated", "NodeShutdown")
+    ):
+        return _again("preempted", f"The node {node} turned the pod of this run away: {said}")
+    if (pod.get("metadata") or {}).get("deletionTimestamp"):
+        return _again("pod removed", f"The pod of this run was deleted on {node}")
+    return None
+
+
+def _under_pressure(pod: Object, node: str, said: str) -> Diagnosis:
+    if "exceed" in said:
+        return Diagnosis(
+            "storage",
+            "failed",
+            f"The pod was put out of {node}, as it wrote more to its disk than it may: {said} Give "
+            "it more (the job variable for scratch space, or a volume), or keep less on disk.",
+        )
+    asked = requested(pod.get("spec") or {}, "memory")
+    held = f", and this pod asked for {asked} of memory" if asked else ""
+    lacks = re.search(r"low on resource: ([\w-]+)", said)
+    what = lacks.group(1) if lacks else "memory or disk"
+    return _again(
+        "node pressure",
+        f"The node {node} {SHORT_OF} {what}{held}: it put the pod of this run out",
+        " If that happens again, ask for as much memory as it uses (resources: {memory: ...}).",
+    )
+
+
+def _again(kind: Kind, happened: str, more: str = "") -> Diagnosis:
+    """Of a pod that is gone through no fault of its own."""
+    happened = happened.rstrip(". ")
+    said = f"{happened}. A new pod goes on from the last finished stage or checkpoint.{more}"
+    return Diagnosis(kind, "again", said)
+
+
+def _refused_to_start(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
+    for status in statuses(pod):
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        terminated = (status.get("state") or {}).get("terminated") or {}
+        reason = str(waiting.get("reason") or terminated.get("reason") or "")
+        said = as_sentence(str(waiting.get("message") or terminated.get("message") or reason))
+        if reason in (*IMAGE_REASONS, *NO_IMAGE):
+            image = scrubbed(str(container_of(pod, status).get("image") or status.get("image")))
+            said = _registrys_word(said, events)
+            return _stuck(
+                "image",
+                f"The image {image} cannot be pulled: {said} Correct it (ROUNDHOUSE_IMAGE, or the "
+                "job variable image), or give the registry's credentials as an image pull secret "
+                "of the service account.",
+                None if reason in NO_IMAGE else scheduled_at(pod) + SHORT_WAIT,
+            )
+        if reason in NO_CONTAINER:
+            return _stuck(
+                "container",
+                f"The container cannot be started ({reason}): {said} Make what it names, such as "
+                "the Secret roundhouse-secrets or the ConfigMap roundhouse-settings, or correct "
+                "the work pool's job variables.",
+                None if terminated else scheduled_at(pod) + SHORT_WAIT,
+            )
+    return None
+
+
+def _registrys_word(said: str, events: Sequence[Object]) -> str:
+    """What the registry said; while the node waits to try again, only an event has it."""
+    told = [str(e.get("message")) for e in events if "Failed to pull" in str(e.get("message"))]
+    return as_sentence(told[-1]) if told and said.startswith("Back-off") else said
+
+
+def _unmounted(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
+    """Of a pod whose containers wait for a volume."""
+    is_pending = phase_of(pod) == "Pending"
+    said = [str(e.get("message")) for e in events if e.get("reason") in NOT_MOUNTED]
+    if not is_pending or not said or any(has_started(status) for status in statuses(pod)):
+        return None
+    return _stuck(
+        "container",
+        f"A volume cannot be mounted: {as_sentence(said[-1])} Make what it names, or correct the "
+        "work pool's volumes.",
+        scheduled_at(pod) + SHORT_WAIT + SHORT_WAIT,
+    )
+
+
+def _unschedulable(job: Object, pod: Object, events: Sequence[Object]) -> Diagnosis | None:
+    scheduled = condition(pod, "PodScheduled", "False")
+    if scheduled.get("reason") != "Unschedulable":
+        return None
+    why = why_unschedulable(str(scheduled.get("message") or ""), pod.get("spec") or {})
+    coming = scale_up({str(event.get("reason")) for event in events})
+    sentence = f"No node takes the pod of this run: {as_sentence(why)}"
+    advice = coming or (
+        "Add a node that fits, wait for one to come free, or ask for less (resources: in the "
+        "pipeline's block)."
+    )
+    return _stuck("unschedulable", f"{sentence} {advice}", created_at(job) + _wait(job))
+
+
+def _without_pod(job: Object, events: Sequence[Object]) -> Diagnosis | None:
+    said = [str(e.get("message")) for e in events if e.get("reason") == "FailedCreate"]
+    if said:
+        is_full = "exceeded quota" in said[-1]
+        advice = (
+            "Wait for another run's end, ask for less (resources: in the pipeline's block), or "
+            "have the quota raised."
+            if is_full
+            else "Correct the work pool's job variables, or have the namespace's rules changed."
+        )
+        until = created_at(job) + (_wait(job) if is_full else SHORT_WAIT)
+        what = f"The cluster does not let this run have a pod: {as_sentence(said[-1])} {advice}"
+        return _stuck("refused", what, until)
+    if condition(job, "Failed"):
+        return _again("pod removed", "The pod of this run is gone, and left no word")
+    return None
+
+
+def _over_deadline(job: Object) -> Diagnosis:
+    seconds = (job.get("spec") or {}).get("activeDeadlineSeconds")
+    return Diagnosis(
+        "deadline",
+        "failed",
+        f"The run took longer than the {seconds} s that it may (activeDeadlineSeconds of its Job), "
+        "and its pod was killed. Raise the work pool's deadline, or let the run do less; Retry "
+        "goes on from the last finished stage or checkpoint.",
+    )
+
+
+def _ended(job: Object, pod: Object) -> Diagnosis | None:
+    """Of a Job that is over; whoever asks knows that its run does not say so."""
+    if not is_over(job):
+        return None
+    ended = next(filter(None, map(ending, statuses(pod))), {})
+    code = int(ended.get("exitCode") or 0)
+    outcome: Outcome = "failed" if code in (1, 2, 126, 127) else "crashed"
+    hint = " A process that is killed so has often run out of memory." if code == KILLED else ""
+    return Diagnosis(
+        "ended",
+        outcome,
+        f"The container ended with exit code {code}, and the run never said how it ended.{hint} "
+        "The end of its log says more, here or in the cluster.",
+    )
+
+
+def _stuck(kind: Kind, sentence: str, until: datetime | None) -> Diagnosis:
+    return Diagnosis(kind, "failed" if until is None else "waiting", sentence, until)
+
+
+def _wait(job: Object) -> timedelta:
+    """How long a Job's pod may wait for a node."""
+    given = ((job.get("metadata") or {}).get("annotations") or {}).get(WAIT_ANNOTATION, "")
+    return timedelta(seconds=int(given)) if str(given).isdigit() else START_WAIT
