@@ -20,25 +20,29 @@ from typing import Any, NoReturn
 CACHE_SECONDS = 60
 
 
-def prepare_accounts(configuration: Path, user: str, password: str) -> None:
+def prepare_accounts(
+    configuration: Path, user: str, password: str, database: str | None = None
+) -> None:
     """Makes MLflow's accounts agree with the settings; accounts that people added stay.
 
     Args:
         configuration: MLflow's file of settings, in a folder that is made for this alone.
         user: Name of the administrator.
         password: The password.
+        database: Address of the accounts' database; None for a file beside the configuration.
     """
     folder = configuration.parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = folder / "accounts.db"
-    _private(database)
+    if database is None:
+        _private(folder / "accounts.db")
+        database = f"sqlite:///{folder / 'accounts.db'}"
     former = _former_user(configuration) or user
     # MLflow reads it when it is imported; that the user changed is noted when it is done
     _write_configuration(configuration, database, former)
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore()
-    store.init_db(f"sqlite:///{database}")
+    store.init_db(database)
     if former != user and store.has_user(former):
         store.delete_user(former)
     if not store.has_user(user):
@@ -64,11 +68,12 @@ def _former_user(configuration: Path) -> str | None:
     return parser.get("mlflow", "admin_username", fallback=None)
 
 
-def _write_configuration(path: Path, database: Path, user: str) -> None:
+def _write_configuration(path: Path, database: str, user: str) -> None:
     parser = ConfigParser(interpolation=None)
     parser["mlflow"] = {
         "default_permission": "READ",
-        "database_uri": f"sqlite:///{database}",
+        # MLflow reads the file with interpolation, in which a percent sign stands doubled
+        "database_uri": database.replace("%", "%%"),
         "admin_username": user,
         "auth_cache_ttl_seconds": str(CACHE_SECONDS),
     }
@@ -101,8 +106,10 @@ def main() -> None:
     arguments = sys.argv[1:]
     if path := os.environ.get("MLFLOW_AUTH_CONFIG_PATH"):
         user, password = (os.environ[f"MLFLOW_AUTH_ADMIN_{n}"] for n in ("USERNAME", "PASSWORD"))
-        prepare_accounts(Path(path), user, password)
-        os.environ["MLFLOW_FLASK_SERVER_SECRET_KEY"] = session_key(Path(path).parent)
+        prepare_accounts(Path(path), user, password, os.environ.get("MLFLOW_ACCOUNTS_DATABASE"))
+        # several servers behind one name must share it
+        if not os.environ.get("MLFLOW_FLASK_SERVER_SECRET_KEY"):
+            os.environ["MLFLOW_FLASK_SERVER_SECRET_KEY"] = session_key(Path(path).parent)
         arguments += ["--app-name", "basic-auth"]
     import mlflow.server
     from mlflow.cli import cli

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         description="Address of the MLflow server; MLFLOW_TRACKING_URI is understood as well. "
         "Default: an SQLite database in the home.",
     )
+    mlflow_public_url: str | None = Field(
+        default=None,
+        description="Where people's browsers find MLflow's pages, if not at the address by which "
+        "runs reach it; links in the Prefect UI and in messages lead there.",
+    )
     prefect_api_url: str | None = Field(
         default=None,
         repr=False,
@@ -202,6 +207,8 @@ class Settings(BaseSettings):
     @property
     def mlflow_pages(self) -> str:
         """Where people find MLflow's pages: the server's, or those that `roundhouse up` serves."""
+        if self.mlflow_public_url:
+            return self.mlflow_public_url.rstrip("/")
         uri, own = self.mlflow_uri, f"http://127.0.0.1:{self.mlflow_port}"
         name = self.allowed_hosts.partition(",")[0].strip()
         if not uri.startswith(("http://", "https://")) or uri.rstrip("/") == own:
