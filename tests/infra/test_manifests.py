@@ -16,6 +16,7 @@ import yaml
 from kubernetes_validate import utils
 
 from infra.clusters.processes import Process
+from infra.clusters.worker import PERMISSIONS
 from tasks.settings import Settings
 from tests.infra.kustomize import MANIFESTS, built, overlay, render
 from tests.infra.manifest_policy import SECRETS, containers, pod_template, violations
@@ -242,6 +243,18 @@ def test_runs_see_no_address_of_a_database() -> None:
         worker = find(overlay(name), "Deployment", "worker")
         sources = json.dumps(pod_template(worker)["spec"]["containers"][0]["envFrom"])
         assert "roundhouse-servers" not in sources
+
+
+@every_overlay
+def test_the_worker_may_do_what_it_needs_and_nothing_else(name: str) -> None:
+    rules = find(overlay(name), "Role", "roundhouse-worker")["rules"]
+    allowed = {
+        (group, resource): tuple(sorted(rule["verbs"]))
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert allowed == {place: tuple(sorted(verbs)) for place, verbs in PERMISSIONS.items()}
 
 
 def test_each_server_runs_a_process_that_there_is() -> None:
