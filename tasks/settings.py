@@ -119,7 +119,18 @@ class Settings(BaseSettings):
     pool: str = Field(
         default="local",
         pattern=r"^[^/%&><]+$",
-        description="Work pool of the worker of `roundhouse up`.",
+        description="Work pool of the worker of `roundhouse up`; on Kubernetes `kubernetes` "
+        "unless it is given.",
+    )
+    image: str | None = Field(
+        default=None,
+        description="Image of the runs on Kubernetes, with a version as its tag, such as "
+        "registry.example.org/roundhouse:1.2.3.",
+    )
+    namespace: str = Field(
+        default="roundhouse",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        description="Namespace of the cluster in which runs are Jobs.",
     )
     runs_at_once: int = Field(
         default=2, ge=1, description="Runs at once of the worker of `roundhouse up`."
