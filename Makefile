@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run up test test-all check screenshots bench bench-models format lock clean
+.PHONY: run up test test-all check screenshots bench bench-models format lock lock-images image clean
 
 run: .venv/ready ## the main job: real digits to a judged, registered model
 	$(BIN)/roundhouse run digits
@@ -39,6 +39,19 @@ lock: .venv/ready ## resolve every version anew, with hashes and no index addres
 	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade \
 	  --output-file requirements.lock
+	@$(MAKE) lock-images
+
+# of what the images hold, the versions of requirements.lock; CUDA comes beside
+IMAGE_LOCK = $(BIN)/uv pip compile pyproject.toml --extra s3 --extra servers --extra kubernetes --extra jax \
+  --constraint requirements.lock --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
+lock-images: .venv/ready ## the images' part of the lock
+	$(IMAGE_LOCK) --output-file infra/docker/requirements-cpu.lock
+	$(IMAGE_LOCK) infra/docker/requirements-gpu.in --output-file infra/docker/requirements-gpu.lock
+
+image: ## the image of the last commit: make image REFERENCE=registry.example.org/roundhouse:1.2.3 TARGET=gpu
+	infra/docker/build "$(or $(TARGET),cpu)" "$(REFERENCE)"
 
 clean: ## remove the environment and everything that was run
 	rm -rf .venv .roundhouse
