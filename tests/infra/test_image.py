@@ -197,7 +197,7 @@ def test_every_import_of_the_project_is_answered_by_the_lock() -> None:
 
 @pytest.fixture
 def committed(tmp_path: Path) -> Path:
-    """A small repository with what the build needs, and beside it a secret that is no part of it."""
+    """A small repository with what the build needs, and beside it a secret, not committed."""
     repository = tmp_path / "repository"
     shutil.copytree(FOLDER, repository / "infra" / "docker")
     git = ["git", "-C", str(repository), "-c", "user.name=A", "-c", "user.email=a@example.org"]
