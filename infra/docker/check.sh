@@ -8,7 +8,7 @@ set -u
 
 home=/opt/roundhouse
 findings=$(mktemp) || exit 1
-trap 'rm -f "$findings"' EXIT
+trap 'rm -f "$findings"*' EXIT
 
 missing() {
   echo "$1" | tee -a "$findings" >&2
@@ -46,19 +46,19 @@ check_libraries() {
     while read -r library; do
       grep -q -x -F "$library" "$findings.own" || missing "The shared library $library is missing."
     done
-  rm -f "$findings.files" "$findings.own"
 }
 
 check_python() {
-  python - "$home/requirements.lock" <<'PYTHON' | while read -r line; do missing "$line"; done
+  python - "$home/requirements.lock" >"$findings.python" 2>"$findings.errors" <<'PYTHON' ||
 import importlib, os, pkgutil, re, ssl, sys
 from importlib import metadata
 from importlib.util import cache_from_source
 from pathlib import Path
 
-if sys.platform == "linux" and not ssl.create_default_context().cert_store_stats()["x509_ca"]:
-    print("No certificate authority is trusted: ca-certificates is not installed.")
 from packaging.requirements import Requirement
+
+if not ssl.create_default_context().cert_store_stats()["x509_ca"]:
+    print("No certificate authority is trusted: ca-certificates is not installed.")
 
 pins = [
     Requirement(line.rstrip(" \\\n"))
@@ -114,6 +114,8 @@ for variable, value in QUIET.items():
     if os.environ.get(variable) != value:
         print(f"{variable} is {os.environ.get(variable)!r}; expected {value!r}.")
 PYTHON
+    missing "Python's checks came to no end: $(tail -n 1 "$findings.errors")"
+  while read -r line; do missing "$line"; done <"$findings.python"
 }
 
 check_commands() {

@@ -4,7 +4,7 @@
 #
 #   install.sh system                  Debian packages, the user, the standard library's bytecode
 #   install.sh tools LOCK              uv and hatchling, where no image keeps them
-#   install.sh dependencies LOCK       the environment, from a lock with hashes
+#   install.sh dependencies PART LOCK  the environment, from a part of the lock, by hashes
 #   install.sh wheel                   the project of the working folder, as a wheel
 #   install.sh project                 that wheel into the environment
 set -eu
@@ -46,13 +46,11 @@ dependencies() {
     awk '/^[a-zA-Z]/ {keep = !/^jax/} keep' "$1" >"$home/requirements.lock"
   fi
   "$tools/bin/uv" venv --quiet --no-managed-python --python "$(command -v python)" "$environment"
-  # two packages have no wheel; they are built by what the lock has for that, with hashes as well
-  chosen setuptools wheel <"$home/requirements.lock" >"$tools/builders.lock"
-  for lock in "$tools/builders.lock" "$home/requirements.lock"; do
-    PYC_INVALIDATION_MODE=UNCHECKED_HASH "$tools/bin/uv" pip install --quiet \
-      --python "$environment/bin/python" --compile-bytecode --link-mode copy --no-deps \
-      --require-hashes --no-build-isolation -r "$lock"
-  done
+  # two packages come as sources; what builds them is of the lock as well, and does not stay
+  chosen setuptools wheel setuptools-scm vcs-versioning packaging <"$2" >"$tools/builders.lock"
+  from_lock "$tools/builders.lock"
+  from_lock "$home/requirements.lock" --compile-bytecode
+  "$tools/bin/uv" pip uninstall --quiet --python "$environment/bin/python" setuptools-scm vcs-versioning
   # 440 MB of C++ headers, for those who compile operations of their own
   rm -rf "$(site_packages)/tensorflow/include"
 }
@@ -74,6 +72,11 @@ project() {
   cp "$(site_packages)/infra/logging.yml" "$home/logging.yml"
   "$environment/bin/python" -m infra.databases
   rm -rf "$HOME"
+}
+
+from_lock() {
+  PYC_INVALIDATION_MODE=UNCHECKED_HASH "$tools/bin/uv" pip install --quiet --link-mode copy \
+    --python "$environment/bin/python" --no-deps --require-hashes --no-build-isolation -r "$@"
 }
 
 # the lines of a lock that belong to some packages

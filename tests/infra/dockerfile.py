@@ -241,7 +241,8 @@ class Build:
             # a folder's content is copied into the target, a file's bytes under its name
             into = place / path.name if target.endswith("/") and path.is_file() else place
             into.parent.mkdir(parents=True, exist_ok=True)
-            _copy(path, into)
+            # the same bytes twice on the disk serve nobody: what is copied is not written to again
+            _copy(path, into, "--link" if origin is not self.context else "--reflink=auto")
 
     def _execute(self, instruction: Instruction, system: FileSystem) -> None:
         mounts: dict[str, Path] = {}
@@ -277,9 +278,9 @@ class Build:
             raise RuntimeError(f"RUN {instruction.rest} ended with {process.returncode}:\n{output}")
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, how: str = "--reflink=auto") -> None:
     if source.is_file():
         shutil.copy2(source, target)
         return
     target.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "-a", "--reflink=auto", f"{source}/.", target], check=True)
+    subprocess.run(["cp", "-a", how, f"{source}/.", target], check=True)

@@ -359,7 +359,6 @@ def test_the_image_is_whole_where_nothing_but_home_and_tmp_can_be_written(
     assert output.count("Read-only file system") == 2
     size = subprocess.run(["du", "-sxk", image.root], capture_output=True, text=True, check=True)
     assert int(size.stdout.split()[0]) < LARGEST / 1024
-    assert list(image.root.glob("opt/build/*")) == []
 
 
 @pytest.mark.slow
@@ -389,9 +388,6 @@ def test_whatever_is_missing_is_named(pattern: str, told: str, image: FileSystem
 
 @pytest.mark.slow
 def test_a_pipeline_ends_with_a_champion_in_it(image: FileSystem) -> None:
-    status, output = answer(
-        image, "roundhouse", "run", "digits", "--set", "training.epochs=1",
-        "--set", "promotion.thresholds={}",
-    )  # fmt: skip
+    status, output = answer(image, "roundhouse", "run", "digits")
     assert status == 0, output
-    assert "champion" in output
+    assert "digits v1, champion" in output
