@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run up test test-all check screenshots bench bench-models format lock lock-images image clean
+.PHONY: run up test test-cluster test-all check screenshots bench bench-models format lock lock-images image clean
 
 run: .venv/ready ## the main job: real digits to a judged, registered model
 	$(BIN)/roundhouse run digits
@@ -10,8 +10,11 @@ run: .venv/ready ## the main job: real digits to a judged, registered model
 up: .venv/ready ## the stack until Ctrl-C: Prefect, MLflow, a worker, every pipeline's schedule
 	$(BIN)/roundhouse up
 
-test: .venv/ready ## the tests, without those marked slow
+test: .venv/ready ## the tests, without those marked slow or cluster
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-cluster: .venv/ready ## on a Kubernetes API server that is built with Go, or ROUNDHOUSE_TEST_KUBECONFIG's
+	$(BIN)/pytest -m cluster tests/cluster
 
 test-all: .venv/ready ## all of the tests, with coverage
 	$(BIN)/pytest -m "" -n 2 --dist loadfile --cov --cov-report=term

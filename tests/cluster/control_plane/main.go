@@ -1,0 +1,42 @@
+// Command control_plane is a Kubernetes control plane in one program: etcd, the API server, the
+// controller manager and the scheduler, each by its own name and with its own flags.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/server/v3/etcdmain"
+	"k8s.io/component-base/cli"
+	_ "k8s.io/component-base/logs/json/register"
+	_ "k8s.io/component-base/metrics/prometheus/clientgo"
+	_ "k8s.io/component-base/metrics/prometheus/version"
+	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
+	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+)
+
+func main() {
+	// each registers flags and metrics of the whole process, so only the one asked for is made
+	parts := map[string]func() *cobra.Command{
+		"kube-apiserver":          apiserver.NewAPIServerCommand,
+		"kube-controller-manager": controllers.NewControllerManagerCommand,
+		"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
+	}
+	name := ""
+	if len(os.Args) > 1 {
+		name = os.Args[1]
+		os.Args = os.Args[1:]
+	}
+	if name == "etcd" {
+		etcdmain.Main(os.Args)
+		return
+	}
+	create, known := parts[name]
+	if !known {
+		fmt.Fprintf(os.Stderr, "received %q; expected etcd, kube-apiserver, kube-controller-manager or kube-scheduler\n", name)
+		os.Exit(2)
+	}
+	os.Exit(cli.Run(create()))
+}
