@@ -5,6 +5,7 @@ mounts that a container has, in namespaces of its own. It knows what our Dockerf
 everything else, so that nothing is passed over in silence.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,8 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 # what a build is told of the network that it runs in
 NETWORK = re.compile(r"(?i)^(https?|no|all)_proxy$|^(PIP|UV)_(INDEX|DEFAULT_INDEX|EXTRA_INDEX)")
@@ -149,10 +152,30 @@ def start(
         f"env -i {words} sh -c {shlex.quote(inner)} sh {shlex.join(command)}"
     )
     return subprocess.Popen(
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private",
+        ["unshare", "--mount", "--pid", "--fork", "--propagation", "private",
          "sh", "-c", "\n".join(lines)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+
+
+def stop(process: subprocess.Popen[str], seconds: float = 30) -> int:
+    """Asks a container to end, as its engine does, and gives the exit status of its first process.
+
+    Raises:
+        TimeoutExpired: It did not end in time; it is killed.
+    """
+    # what a signal is sent to is the first process; `unshare` itself only waits for it
+    first = psutil.Process(process.pid).children() if process.poll() is None else []
+    try:
+        for inner in first:
+            inner.terminate()
+        process.communicate(timeout=seconds)
+    finally:
+        # with it ends whatever is in its namespaces
+        for inner in first:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                inner.kill()
+    return process.returncode
 
 
 @dataclass

