@@ -169,7 +169,9 @@ def stop(process: subprocess.Popen[str], seconds: float = 30) -> int:
     try:
         for inner in first:
             inner.terminate()
-        process.communicate(timeout=seconds)
+        # read until the end, or it could wait for ever for somebody to read
+        if process.stdout and not process.stdout.closed:
+            process.communicate(timeout=seconds)
     finally:
         # with it ends whatever is in its namespaces
         for inner in first:
