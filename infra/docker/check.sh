@@ -7,8 +7,9 @@
 set -u
 
 home=/opt/roundhouse
-findings=$(mktemp) || exit 1
-trap 'rm -f "$findings"*' EXIT
+scratch=$(mktemp -d) || exit 1
+findings=$scratch/findings
+trap 'rm -rf "$scratch"' EXIT
 
 missing() {
   echo "$1" | tee -a "$findings" >&2
@@ -49,7 +50,7 @@ check_libraries() {
 }
 
 check_python() {
-  python - "$home/requirements.lock" >"$findings.python" 2>"$findings.errors" <<'PYTHON' ||
+  HOME=$scratch python - "$home/requirements.lock" >"$findings.python" 2>"$findings.errors" <<'PYTHON' ||
 import importlib, os, pkgutil, re, ssl, sys
 from importlib import metadata
 from importlib.util import cache_from_source
@@ -121,7 +122,7 @@ PYTHON
 check_commands() {
   for command in "roundhouse --help" "prefect flow-run execute --help" "mlflow --version"; do
     # shellcheck disable=SC2086
-    output=$(tini -s -- $command 2>&1) || missing "\`$command\` fails: $(echo "$output" | tail -n 1)"
+    output=$(HOME=$scratch tini -s -- $command 2>&1) || missing "\`$command\` fails: $(echo "$output" | tail -n 1)"
   done
 }
 
@@ -134,6 +135,8 @@ check_system
 check_libraries
 check_python
 check_commands
+# the identifier of a machine that some libraries make up at their first import
+[ -z "$(find "$scratch" -iname '*device*id*')" ] || missing "A library has identified this machine."
 if [ -s "$findings" ]; then
   echo "The image is not whole: $(wc -l <"$findings") findings." >&2
   exit 1

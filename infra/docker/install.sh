@@ -23,7 +23,8 @@ system() {
   DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends ca-certificates tini
   rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
   groupadd --gid 10001 roundhouse
-  useradd --uid 10001 --gid 10001 --no-log-init --create-home --shell /usr/sbin/nologin roundhouse
+  useradd --uid 10001 --gid 10001 --no-log-init --create-home --skel /dev/null \
+    --shell /usr/sbin/nologin roundhouse
   # the base image comes without, and on a read-only file system each start would compile it anew
   python -m compileall -q -j 0 --invalidation-mode "$bytecode" -x 'site-packages|/test/|lib2to3' \
     "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"

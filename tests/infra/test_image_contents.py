@@ -108,6 +108,7 @@ def test_the_image_is_whole_where_nothing_but_home_and_tmp_can_be_written(
     status, output = answer(image, "touch", "/opt/roundhouse/x", "/etc/x")
     assert status == 1
     assert output.count("Read-only file system") == 2
+    assert list((image.root / HOME.lstrip("/")).iterdir()) == []
     size = subprocess.run(["du", "-sxk", image.root], capture_output=True, text=True, check=True)
     assert int(size.stdout.split()[0]) < LARGEST / 1024
 
