@@ -12,7 +12,7 @@ import yaml
 
 VERSION = "v5.8.1"
 MANIFESTS = Path(__file__).parents[2] / "infra" / "kubernetes"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "roundhouse-tests"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "roundhouse"
 
 
 @functools.cache
@@ -40,7 +40,7 @@ def _command() -> list[str]:
 
 def built() -> Path:
     """Kustomize of the pinned version; its first build takes most of a minute."""
-    target = CACHE / f"kustomize-{VERSION}" / "kustomize"
+    target = CACHE / "kustomize" / VERSION / "kustomize"
     if target.is_file():
         return target
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
