@@ -9,21 +9,27 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from infra import access
+from infra import access, answers
 from infra.clusters import migration, retention
 from infra.servers import mlflow_server, prefect_server
 from infra.shell import explained
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, ServiceError
+from tasks.home import prepare_home
+from tasks.remote import shown
 from tasks.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from types import FrameType
+
+logger = logging.getLogger("infra.clusters.processes")
 
 # the pages' own address, where others reach them through a proxy
 PAGES = "PREFECT_UI_URL"
@@ -39,6 +45,7 @@ class Process(StrEnum):
     MLFLOW = "mlflow"
     MIGRATION = "migration"
     MIGRATED = "migrated"
+    SERVED = "served"
     RETENTION = "retention"
 
 
@@ -88,6 +95,30 @@ def require_shared(settings: Settings) -> None:
             )
 
 
+def await_prefect(settings: Settings, seconds: float = migration.SECONDS) -> None:
+    """Waits until the Prefect API answers; a worker that finds none tries again a minute later.
+
+    Raises:
+        ConfigError: No API is named.
+        ServiceError: It does not answer in time.
+    """
+    if settings.prefect_api_url is None:
+        raise ConfigError(
+            "ROUNDHOUSE_PREFECT_API_URL is not set; expected the API's address, ending in /api, in "
+            "the ConfigMap roundhouse-settings."
+        )
+    address, deadline = shown(settings.prefect_api_url), time.monotonic() + seconds
+    ready = f"{settings.prefect_api_url.rstrip('/')}/ready"
+    while not answers.server_answers(ready, datetime.now(UTC)):
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                f"The Prefect API at {address} does not answer; expected it within {seconds:g} s. "
+                "Look at what it says: kubectl logs deployment/prefect."
+            )
+        logger.info("Waiting for the Prefect API at %s.", address)
+        time.sleep(migration.LOOK_SECONDS)
+
+
 def run(process: Process) -> None:
     """Runs one of the processes until it is done, or told to end."""
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s")
@@ -96,11 +127,14 @@ def run(process: Process) -> None:
     signal.signal(signal.SIGTERM, _end)
     with explained():
         settings = load_settings()
+        prepare_home(settings)
         if process is Process.MIGRATION:
             require_shared(settings)
             migration.migrate(settings)
         elif process is Process.MIGRATED:
             migration.await_migration(settings)
+        elif process is Process.SERVED:
+            await_prefect(settings)
         elif process is Process.RETENTION:
             retention.collect(settings)
         else:

@@ -292,3 +292,23 @@ def test_kustomize_itself_makes_the_same_of_them(name: str) -> None:
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert list(yaml.safe_load_all(made)) == overlay(name)
+
+
+def test_the_readme_has_ten_commands_and_names_what_there_is() -> None:
+    text = (MANIFESTS.parent / "README.md").read_text()
+    commands = text.split("```sh\n")[1].split("```")[0].strip().splitlines()
+    assert len(commands) == 10
+    for path in re.findall(r"infra/kubernetes/[\w./-]+", text):
+        assert (MANIFESTS.parents[1] / path.rstrip(".")).exists(), path
+    objects = overlay("small")
+    there = {(item["kind"].lower(), item["metadata"]["name"]) for item in objects}
+    named = re.findall(r"\b(deployment|service|job)/([\w-]+)", text)
+    assert {("deployment", "prefect"), ("service", "mlflow"), ("job", "migration")} <= set(named)
+    assert set(named) <= there
+    # the sed of the third command finds what it is to change, in both overlays
+    changed = re.search(r"s#(newName: [^#]+)#", commands[2])
+    for name in OVERLAYS:
+        kustomization = (MANIFESTS / "overlays" / name / "kustomization.yaml").read_text()
+        assert len(re.findall(changed[1] if changed else "^$", kustomization)) == 1
+    for name in re.findall(r"`(ROUNDHOUSE_\w+)`", text):
+        assert name.removeprefix("ROUNDHOUSE_").lower() in Settings.model_fields, name

@@ -17,8 +17,8 @@ import pytest
 from pydantic import SecretStr
 
 from infra.clusters import migration
-from infra.clusters.processes import Process, command
-from tasks.errors import ConfigError
+from infra.clusters.processes import Process, await_prefect, command
+from tasks.errors import ConfigError, ServiceError
 from tasks.settings import Settings
 
 PASSWORD = "planted-cluster-password"
@@ -97,6 +97,14 @@ def test_one_database_for_both_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="both name db/all") as refused:
         migration.migrate(shared(tmp_path, prefect_database=one, mlflow_database=one))
     assert "planted" not in str(refused.value)
+
+
+def test_a_worker_waits_for_the_api_and_says_so_if_it_does_not_come(tmp_path: Path) -> None:
+    settings = shared(tmp_path, prefect_api_url=f"http://127.0.0.1:{free_port()}/api")
+    with pytest.raises(ServiceError, match="kubectl logs deployment/prefect"):
+        await_prefect(settings, seconds=0)
+    with pytest.raises(ConfigError, match="ROUNDHOUSE_PREFECT_API_URL is not set"):
+        await_prefect(shared(tmp_path))
 
 
 class Servers:
@@ -220,7 +228,7 @@ def test_the_migration_is_done_once_and_may_be_done_again(
     assert "planted" not in again.stderr + again.stdout
     # a pod of another version would wait, and then say why it does not start
     monkeypatch.setattr(migration, "versions", lambda: "prefect 9.9.9, mlflow 9.9.9")
-    with pytest.raises(migration.ServiceError, match="nobody migrated them to it"):
+    with pytest.raises(ServiceError, match="nobody migrated them to it"):
         migration.await_migration(database(settings), seconds=0)
 
 
