@@ -65,8 +65,8 @@ class RunContext(Handoff):
         mlflow_pages: Address of the pages over the same, without credentials.
         storage_uri: Root of the content-addressed storage.
         force: Train again although nothing changed.
-        isolated: Recall no earlier hand-off, and leave none to be recalled: what is made again to
-            be compared with the first must be neither.
+        isolated: Neither recall nor leave a hand-off, for what is made again to be compared.
+        training_job: Job variables of a training apart, as JSON; empty where the run trains.
     """
 
     pipeline: str
@@ -77,6 +77,7 @@ class RunContext(Handoff):
     storage_uri: str
     force: bool = False
     isolated: bool = False
+    training_job: str = ""
 
     @property
     def run_page(self) -> str:

@@ -95,6 +95,7 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
         mlflow_pages=settings.mlflow_pages,
         storage_uri=settings.storage_uri,
         force=force,
+        training_job=settings.training_job or "",
     )
     label_flow_run(context)
     return Plan(source=source, standing=standing, context=context)

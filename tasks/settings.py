@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     gpu_runs: int = Field(
         default=1, ge=1, description="Trainings at once on GPUs, over all workers."
     )
+    training_job: str | None = Field(
+        default=None,
+        pattern=r"^\s*\{.*\}\s*$",
+        description="Job variables, in JSON, of a training that is a run of its own; set by "
+        "`roundhouse deploy` for `resources: {training: ...}`. Default: a run trains by itself.",
+    )
     crashed_runs: Literal["retry", "leave"] = Field(
         default="retry",
         description="Whether a run whose process died goes on from where it stopped, or is left "

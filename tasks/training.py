@@ -1,6 +1,8 @@
 """Prepared data in, a trained network or another estimator out, stored as of its best epoch."""
 
-from tasks import devices, turns
+import json
+
+from tasks import apart, cancelling, devices, turns
 from tasks.boosting import train_boosting
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.fingerprints import code_digest, environment_digest, values_digest
@@ -9,6 +11,7 @@ from tasks.judgement import FRESH_WEIGHTS, InitialWeights, TrainedModel
 from tasks.models import is_estimator
 from tasks.network_training import class_weights, train_network
 from tasks.stages import stage
+from tasks.storage import Storage
 
 CODE = (
     "tasks.boosting",
@@ -36,12 +39,39 @@ def train_model(
         TrainingDiverged: The loss is not a finite number any more.
         StorageError: The disk is full or cannot be written.
     """
+    if context.training_job:
+        return _trained_apart(context, prepared, model, training, initial)
     if is_estimator(model.architecture):
         weights = class_weights(training.class_weights, prepared.train.label_counts)
         return train_boosting(context, prepared, model, training, weights)
-    key = values_digest(
-        prepared, model, training, initial, code_digest((__name__, *CODE)), environment_digest()
-    )
+    key = _key(prepared, model, training, initial)
     wanted = devices.has_accelerator(devices.find_hardware(training.precision))
-    with turns.gpu_turn(wanted=wanted):
+    with cancelling.ended_when_cancelled(context), turns.gpu_turn(wanted=wanted):
         return train_network(context, prepared, model, training, initial, key)
+
+
+def _trained_apart(
+    context: RunContext,
+    prepared: PreparedData,
+    model: ModelConfig,
+    training: TrainingConfig,
+    initial: InitialWeights,
+) -> TrainedModel:
+    """The network as a run of its own trains it, on another machine."""
+    handed = {"prepared": prepared, "model": model, "training": training, "initial": initial}
+    known = context.model_dump(include={"pipeline", "run_id", "experiment_id", "force", "isolated"})
+    content = apart.done_apart(
+        _key(prepared, model, training, initial),
+        {**known, **{name: value.model_dump(mode="json") for name, value in handed.items()}},
+        json.loads(context.training_job),
+        Storage(context.storage_uri),
+    )
+    return TrainedModel.model_validate_json(content)
+
+
+def _key(
+    prepared: PreparedData, model: ModelConfig, training: TrainingConfig, initial: InitialWeights
+) -> str:
+    """Of a training: that of the checkpoint of an interrupted one as well."""
+    code = code_digest((__name__, *CODE))
+    return values_digest(prepared, model, training, initial, code, environment_digest())

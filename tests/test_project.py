@@ -39,7 +39,7 @@ def test_every_pipeline_names_a_dataset_and_a_model_that_exist() -> None:
 
 # what only carries, shows or records has no part in what a stage hands on
 CARRIERS = {
-    "tasks.aliases", "tasks.exports",
+    "tasks.aliases", "tasks.apart", "tasks.cancelling", "tasks.exports",
     "tasks.announcements", "tasks.cards", "tasks.contenders", "tasks.energy", "tasks.turns",
     "tasks.config", "tasks.network_config", "tasks.appraisal_config", "tasks.stage_config",
     "tasks.encryption", "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",

@@ -6,10 +6,9 @@ JSON; nothing asks the cluster. What is said is what the state of the run says i
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
+from infra.clusters.findings import SHORT_OF, Diagnosis, Kind, Outcome
 from infra.clusters.objects import (
     Object,
     as_sentence,
@@ -28,19 +27,10 @@ from infra.clusters.objects import (
 from infra.clusters.scheduling import requested, scale_up, why_unschedulable
 from tasks.remote import scrubbed
 
-Kind = Literal[
-    "out of memory", "node pressure", "storage", "preempted", "node lost", "pod removed",
-    "unschedulable", "image", "container", "refused", "deadline", "job removed", "ended",
-]  # fmt: skip
-# failed: only a person can mend it. crashed: the automation for crashed runs decides. again: it
-# goes on in a new pod. waiting: it may still begin
-Outcome = Literal["failed", "crashed", "again", "waiting"]
 # how long to wait for a node, and for what the cluster may get over by itself
 START_WAIT, SHORT_WAIT = timedelta(minutes=15), timedelta(minutes=2)
 WAIT_ANNOTATION = "roundhouse/start-within-seconds"  # on a Job
 KILLED = 137
-# what a node says that puts pods out to save itself
-SHORT_OF = "was short of"
 IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable")
 NO_IMAGE = ("InvalidImageName", "ImageInspectError")
 NO_CONTAINER = (
@@ -55,23 +45,6 @@ DISRUPTIONS: Mapping[str, tuple[Kind, str]] = {
     "DeletionByPodGC": ("node lost", "its node is gone"),
     "TerminationByKubelet": ("preempted", "its node is shutting down"),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What became of a Job, and what that means for its run.
-
-    Args:
-        kind: The kind of trouble.
-        outcome: What becomes of the run.
-        sentence: What happened, what was asked for, and what to do.
-        until: When waiting is given up; None where nothing is waited for.
-    """
-
-    kind: Kind
-    outcome: Outcome
-    sentence: str
-    until: datetime | None = None
 
 
 def diagnose(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Diagnosis | None:
@@ -96,29 +69,6 @@ def diagnose(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> D
         or _unschedulable(job, pod, own)
         or _ended(job, pod)
     )
-
-
-def job_removed(name: str) -> Diagnosis:
-    """Of a run whose Job is not there any more, though nothing ended it."""
-    return Diagnosis(
-        "job removed",
-        "failed",
-        f"The Job {name} of this run was deleted from the cluster while the run was open; expected "
-        "it to stay until its end. A person or another program did that. To go on from the last "
-        "finished stage, press Retry; to stop a run for good, cancel it here.",
-    )
-
-
-def given_up(diagnosis: Diagnosis, began: datetime) -> Diagnosis:
-    """What waiting came to when it lasted too long.
-
-    Args:
-        diagnosis: What was waited for.
-        began: Since when.
-    """
-    waited = (diagnosis.until or began) - began
-    said = f"{diagnosis.sentence} Given up after {waited.total_seconds() / 60:.0f} minutes."
-    return Diagnosis(diagnosis.kind, "failed", said)
 
 
 def _out_of_memory(pod: Object) -> Diagnosis | None:
@@ -219,9 +169,12 @@ def _registrys_word(said: str, events: Sequence[Object]) -> str:
 
 def _unmounted(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
     """Of a pod whose containers wait for a volume."""
-    is_pending = phase_of(pod) == "Pending"
     said = [str(e.get("message")) for e in events if e.get("reason") in NOT_MOUNTED]
-    if not is_pending or not said or any(has_started(status) for status in statuses(pod)):
+    if (
+        phase_of(pod) != "Pending"
+        or not said
+        or any(has_started(status) for status in statuses(pod))
+    ):
         return None
     return _stuck(
         "container",
@@ -296,5 +249,6 @@ def _stuck(kind: Kind, sentence: str, until: datetime | None) -> Diagnosis:
 
 def _wait(job: Object) -> timedelta:
     """How long a Job's pod may wait for a node."""
-    given = ((job.get("metadata") or {}).get("annotations") or {}).get(WAIT_ANNOTATION, "")
-    return timedelta(seconds=int(given)) if str(given).isdigit() else START_WAIT
+    given = ((job.get("metadata") or {}).get("annotations") or {}).get(WAIT_ANNOTATION) or ""
+    seconds = str(given).split(" ", maxsplit=1)[0]
+    return timedelta(seconds=int(seconds)) if seconds.isdigit() else START_WAIT

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from infra.clusters.diagnosis import SHORT_OF, Diagnosis
+from infra.clusters.findings import SHORT_OF, Diagnosis
 from tasks.announcements import MLFLOW_LABEL
 from tasks.errors import PermanentError
 from tasks.remote import scrubbed

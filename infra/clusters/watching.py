@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from infra.clusters.diagnosis import Diagnosis, diagnose, given_up, job_removed
+from infra.clusters.diagnosis import diagnose
+from infra.clusters.findings import NEVER_MADE, Diagnosis, given_up, job_removed
 from infra.clusters.namespace import Holdings, Namespace, owner_of, run_of
 from infra.clusters.objects import (
     Object,
@@ -45,12 +46,6 @@ STUCK = timedelta(seconds=30)
 STARTING = ("Pending", "Submitting")
 # a node may put a run out so often, then the run asks for too little
 PRESSURES = 3
-NEVER_MADE = Diagnosis(
-    "job removed",
-    "crashed",
-    "A worker took this run and made no Job for it; expected one within two minutes. The worker's "
-    "log says why.",
-)
 logger = logging.getLogger("prefect.roundhouse.watch")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from infra.clusters.diagnosis import WAIT_ANNOTATION, Diagnosis, diagnose, given_up
+from infra.clusters.diagnosis import WAIT_ANNOTATION, diagnose
+from infra.clusters.findings import Diagnosis, given_up
 
 _spec = importlib.util.spec_from_file_location(
     "kubernetes_objects", Path(__file__).with_name("kubernetes_objects.py")
@@ -192,7 +193,7 @@ def test_a_pod_waits_for_its_node_as_long_as_its_job_says() -> None:
         return found.until - datetime.fromisoformat(job["metadata"]["creationTimestamp"])
 
     assert wait() == timedelta(minutes=15)
-    assert wait(annotations={WAIT_ANNOTATION: "90"}) == timedelta(seconds=90)
+    assert wait(annotations={WAIT_ANNOTATION: "90 s"}) == timedelta(seconds=90)
 
 
 def test_what_was_waited_for_too_long_has_failed_and_says_how_long() -> None:

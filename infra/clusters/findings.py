@@ -1,0 +1,63 @@
+"""What can be found of a Job on a cluster, and what that means for its run."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Kind = Literal[
+    "out of memory", "node pressure", "storage", "preempted", "node lost", "pod removed",
+    "unschedulable", "image", "container", "refused", "deadline", "job removed", "ended",
+]  # fmt: skip
+# failed: only a person can mend it. crashed: the automation for crashed runs decides. again: it
+# goes on in a new pod. waiting: it may still begin
+Outcome = Literal["failed", "crashed", "again", "waiting"]
+# what a node says that puts pods out to save itself
+SHORT_OF = "was short of"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What became of a Job, and what that means for its run.
+
+    Args:
+        kind: The kind of trouble.
+        outcome: What becomes of the run.
+        sentence: What happened, what was asked for, and what to do.
+        until: When waiting is given up; None where nothing is waited for.
+    """
+
+    kind: Kind
+    outcome: Outcome
+    sentence: str
+    until: datetime | None = None
+
+
+NEVER_MADE = Diagnosis(
+    "job removed",
+    "crashed",
+    "A worker took this run and made no Job for it; expected one within two minutes. The worker's "
+    "log says why.",
+)
+
+
+def job_removed(name: str) -> Diagnosis:
+    """Of a run whose Job is not there any more, though nothing ended it."""
+    return Diagnosis(
+        "job removed",
+        "failed",
+        f"The Job {name} of this run was deleted from the cluster while the run was open; expected "
+        "it to stay until its end. A person or another program did that. To go on from the last "
+        "finished stage, press Retry; to stop a run for good, cancel it here.",
+    )
+
+
+def given_up(diagnosis: Diagnosis, began: datetime) -> Diagnosis:
+    """What waiting came to when it lasted too long.
+
+    Args:
+        diagnosis: What was waited for.
+        began: Since when.
+    """
+    waited = (diagnosis.until or began) - began
+    said = f"{diagnosis.sentence} Given up after {waited.total_seconds() / 60:.0f} minutes."
+    return Diagnosis(diagnosis.kind, "failed", said)
