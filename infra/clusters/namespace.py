@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from infra.clusters.objects import Object, uid_of
+from infra.clusters.objects import Object, name_of, uid_of
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import ApiClient
@@ -76,24 +76,28 @@ class Namespace:
         told = [e for e in events if (e.get("involvedObject") or {}).get("uid") in ours]
         return Holdings(tuple(jobs), tuple(self._seen.values()), tuple(sorted(told, key=_moment)))
 
-    async def delete(self, job: str, grace_seconds: int) -> None:
-        """Deletes a Job and its pods; one that is gone already is no error.
+    async def delete(self, job: Object, grace_seconds: int) -> None:
+        """Deletes a Job and its pods; what is gone already is no error.
 
         Args:
-            job: Name of the Job.
+            job: The Job.
             grace_seconds: Between the signals to end and to be killed.
         """
+        # the pods first: what deletes them with their Job leaves them a grace of their own
+        for pod in list(self._seen.values()):
+            if owner_of(pod) == uid_of(job):
+                await self._delete(self._core.delete_namespaced_pod, name_of(pod), grace_seconds)
+        await self._delete(self._batch.delete_namespaced_job, name_of(job), grace_seconds)
+
+    async def _delete(self, function: Any, name: str, grace_seconds: int) -> None:
         from kubernetes_asyncio.client import V1DeleteOptions
         from kubernetes_asyncio.client.exceptions import ApiException
 
-        # the pods have a grace of their own, of which the Job's deletion knows nothing
         options = V1DeleteOptions(
             propagation_policy="Foreground", grace_period_seconds=grace_seconds
         )
         try:
-            await self._batch.delete_namespaced_job(
-                job, self.name, body=options, _request_timeout=REQUEST_SECONDS
-            )
+            await function(name, self.name, body=options, _request_timeout=REQUEST_SECONDS)
         except ApiException as error:
             if error.status != GONE:
                 raise

@@ -108,7 +108,7 @@ class Watch:
         for other in jobs[1:]:
             if not is_over(other) and deleted_at(other) is None:
                 # the attempt before was taken for dead, and another one is at work
-                await self._namespace.delete(name_of(other), KILL_SECONDS)
+                await self._namespace.delete(other, KILL_SECONDS)
         current = next(iter(jobs), None)
         if current is not None and self._is_of_attempt(current, run):
             await self._judge(run, current, holdings)
@@ -156,7 +156,7 @@ class Watch:
         self._told.add(uid_of(job))
         logger.info("Run %s: %s", run.name, found.sentence)
         if not is_over(job):
-            await self._namespace.delete(name_of(job), KILL_SECONDS)
+            await self._namespace.delete(job, KILL_SECONDS)
 
     async def _without_job(self, run: "FlowRun") -> None:
         """Of a run that has no Job: one that was deleted, or one that was never made."""
@@ -176,7 +176,7 @@ class Watch:
             if deleted is None and not is_over(job):
                 left.append(job)
                 if run.state and now - run.state.timestamp > CANCEL_PATIENCE:
-                    await self._namespace.delete(name_of(job), KILL_SECONDS)
+                    await self._namespace.delete(job, KILL_SECONDS)
             elif deleted is not None and now - deleted < STUCK:
                 left.append(job)
         if not left and run.state and now - run.state.timestamp > SETTLED:
@@ -202,7 +202,7 @@ class Watch:
             since = state.timestamp if state else min(map(created_at, alive[run]))
             if patience is not None and now - since > patience:
                 for job in alive[run]:
-                    await self._namespace.delete(name_of(job), KILL_SECONDS)
+                    await self._namespace.delete(job, KILL_SECONDS)
 
 
 def _has_left(job: Object, pods: Sequence[Object], found: Diagnosis, now: datetime) -> bool:

@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 # per API group and resource, the verbs of the worker, of Prefect's observer and of our watch
 PERMISSIONS = {
     ("batch", "jobs"): ("create", "delete", "get", "list", "watch"),
-    ("", "pods"): ("get", "list", "watch"),
+    ("", "pods"): ("delete", "get", "list", "watch"),
     ("", "pods/log"): ("get",),
     ("", "events"): ("list",),
 }
 HEARTBEAT_SECONDS, POLL_SECONDS = 15, 5
 SECONDS_BETWEEN_TRIES = 2.0
-NAMESPACE, USUAL_NAMESPACE = "ROUNDHOUSE_NAMESPACE", "roundhouse"
 # on the pods and not on the Jobs: Prefect's observer tells of pods, and the watch alone of ends
 OBSERVED = ("roundhouse-pod", "run")
 SIGTERM_BEHAVIOUR = "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
@@ -55,14 +54,9 @@ def variables(settings: Settings) -> dict[str, str]:
             "PREFECT_WORKER_QUERY_SECONDS", str(POLL_SECONDS)
         ),
         "PREFECT_LOGGING_ROOT_HANDLERS": "stream",
-        "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES": namespace(),
+        "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES": settings.namespace,
         "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_ADDITIONAL_LABEL_FILTERS": "=".join(OBSERVED),
     }
-
-
-def namespace() -> str:
-    """The namespace of the runs."""
-    return os.environ.get(NAMESPACE) or USUAL_NAMESPACE
 
 
 def work() -> None:
@@ -118,7 +112,7 @@ async def _watch(client: "PrefectClient", cluster: "ApiClient", settings: Settin
         except (ObjectNotFound, httpx.HTTPError) as error:
             logger.info("Waiting for the work pool %s: %s", settings.pool, error)
             await asyncio.sleep(SECONDS_BETWEEN_TRIES)
-    place = Namespace(cluster, namespace(), pool.id)
+    place = Namespace(cluster, settings.namespace, pool.id)
     await Watch(place, Runs(client, settings.pool, settings.mlflow_uri)).run()
 
 

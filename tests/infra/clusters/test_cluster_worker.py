@@ -12,9 +12,8 @@ from tasks.errors import ConfigError
 from tasks.settings import Settings
 
 
-def test_the_observer_sees_our_namespace_and_pods_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROUNDHOUSE_NAMESPACE", "teams")
-    found = variables(Settings(prefect_api_url="http://prefect:4200/api"))
+def test_the_observer_sees_our_namespace_and_pods_only() -> None:
+    found = variables(Settings(prefect_api_url="http://prefect:4200/api", namespace="teams"))
     assert found["PREFECT_API_URL"] == "http://prefect:4200/api"
     assert found["PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES"] == "teams"
     manifest = {"spec": {"backoffLimit": 0, "template": {"spec": {"containers": [{}]}}}}

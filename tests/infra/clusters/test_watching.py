@@ -52,9 +52,9 @@ class Cluster:
     async def holdings(self) -> Holdings:
         return Holdings(tuple(self.jobs), tuple(self.pods), tuple(self.events))
 
-    async def delete(self, job: str, grace_seconds: int) -> None:
-        self.deleted.append(job)
-        self.jobs = [one for one in self.jobs if one["metadata"]["name"] != job]
+    async def delete(self, job: Any, grace_seconds: int) -> None:
+        self.deleted.append(job["metadata"]["name"])
+        self.jobs = [one for one in self.jobs if one is not job]
         left = {one["metadata"]["uid"] for one in self.jobs}
         self.pods = [one for one in self.pods if owner_of(one) in left]
 
