@@ -226,7 +226,7 @@ def test_the_settings_are_ones_with_which_the_servers_start(
     for file in SECRETS.values():
         given = {**given, **variables(folder / file)}
     for key, value in given.items():
-        monkeypatch.setenv(key, re.sub("<(.*?)>", r"\1-of-twelve", value))
+        monkeypatch.setenv(key, re.sub("<.*?>", "ab" * 32, value))
     monkeypatch.setenv("ROUNDHOUSE_HOME", str(tmp_path))
     for process in (Process.PREFECT, Process.PREFECT_SERVICES, Process.MLFLOW):
         values = command(process, Settings())[1]
