@@ -81,7 +81,7 @@ def test_a_healthy_stack_is_said_to_be_well(stack: Any) -> None:
     assert f"10 MB written and read back at {home}/storage" in said["✓ runs"] + done.stdout
     (code,) = [line for line in done.stdout.splitlines() if line.startswith("✓ runs: code: ")]
     flows = {"training.train", "comparing.compare", "probing.probe"}
-    flows |= {"promoting.promote", "promoting.roll_back"}
+    flows |= {"promoting.promote", "promoting.roll_back", "training_job.train_apart"}
     named = code.removeprefix("✓ runs: code: ").removesuffix(" importable").split(", ")
     assert set(named) == {f"flows.{flow}" for flow in flows}
     assert not list(home.rglob("probe-*"))
