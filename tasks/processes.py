@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
+from typing import Any
 
 PROCESS_TAG, FLOW_RUN_TAG = "roundhouse.process", "roundhouse.prefect_flow_run"
 
@@ -34,3 +35,36 @@ def is_at_work(tags: Mapping[str, str], own: Mapping[str, str]) -> bool:
     flow_run = own.get(FLOW_RUN_TAG)
     is_attempt = flow_run is not None and flow_run == tags.get(FLOW_RUN_TAG)
     return is_alive(tags.get(PROCESS_TAG, "")) and not is_attempt
+
+
+def left_behind(service: Any, experiment_id: str, own: Mapping[str, str]) -> list[Any]:
+    """The MLflow runs that may be gone on with, or that nobody has closed.
+
+    Args:
+        service: A client of MLflow.
+        experiment_id: Where they are.
+        own: Tags of the run that asks. An earlier attempt of its Prefect run that was told to end,
+            as when its pod is evicted, has closed its own in good order.
+    """
+    found = list(service.search_runs([experiment_id], "attributes.status = 'RUNNING'"))
+    if flow_run := own.get(FLOW_RUN_TAG):
+        told = f"attributes.status = 'KILLED' AND tags.`{FLOW_RUN_TAG}` = '{flow_run}'"
+        found += service.search_runs([experiment_id], told)
+    return found
+
+
+def take_over(service: Any, run: Any, own: Mapping[str, str], outdated: tuple[str, ...]) -> None:
+    """Makes an MLflow run this process's, and open again.
+
+    Args:
+        service: A client of MLflow.
+        run: The run.
+        own: Tags of this process's run.
+        outdated: Tags that say how it ended.
+    """
+    for key, value in own.items():
+        service.set_tag(run.info.run_id, key, value)
+    if run.info.status != "RUNNING":
+        service.update_run(run.info.run_id, status="RUNNING")
+    for key in run.data.tags.keys() & {*outdated}:
+        service.delete_tag(run.info.run_id, key)

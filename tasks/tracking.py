@@ -21,7 +21,7 @@ from tasks.errors import RoundhouseError, ServiceError
 from tasks.evidence import dataset_of, evidence_of
 from tasks.handoffs import Handoff, RunContext, StoredFile
 from tasks.monitor import load_logged
-from tasks.processes import PROCESS_TAG, is_alive, is_at_work
+from tasks.processes import PROCESS_TAG, is_alive, is_at_work, left_behind, take_over
 from tasks.remote import basic_login, scrubbed, shown
 from tasks.services import service_errors
 from tasks.storage import Storage
@@ -36,7 +36,7 @@ PARENT_TAG = "mlflow.parentRunId"
 FINGERPRINT_TAG = "roundhouse.fingerprint"
 # on a run that made a version again: its address
 REPRODUCES_TAG = "roundhouse.reproduces"
-REASON_TAG = "roundhouse.reason"
+REASON_TAG, NOTE_TAG = "roundhouse.reason", "mlflow.note.content"
 ENDED_TAG = "roundhouse.ended"
 logger = logging.getLogger(__name__)
 
@@ -117,13 +117,11 @@ def open_run(
 
     found = [Param(key, value[:6000]) for key, value in params.items()]
     with _service(uri) as service:
-        open_runs = service.search_runs([experiment_id], "attributes.status = 'RUNNING'")
-        for run in open_runs if PARENT_TAG not in tags else ():
+        for run in left_behind(service, experiment_id, tags) if PARENT_TAG not in tags else ():
             if is_at_work(run.data.tags, tags):
                 continue
             if run.data.tags.get(FINGERPRINT_TAG) == tags[FINGERPRINT_TAG]:
-                for key, value in tags.items():
-                    service.set_tag(run.info.run_id, key, value)
+                take_over(service, run, tags, (REASON_TAG, NOTE_TAG))
                 missing = [param for param in found if param.key not in run.data.params]
                 service.log_batch(run.info.run_id, params=missing)
                 logger.info("Going on with run %s, which was interrupted", run.info.run_name)
@@ -156,7 +154,7 @@ def fail_run(uri: str, run_id: str, error: BaseException) -> None:
     try:
         with _service(uri) as service:
             service.set_tag(run_id, REASON_TAG, reason)
-            service.set_tag(run_id, "mlflow.note.content", f"**Failed.** {reason}")
+            service.set_tag(run_id, NOTE_TAG, f"**Failed.** {reason}")
             service.set_terminated(run_id, "FAILED" if is_failure else "KILLED")
     except Exception:
         # the failure itself matters more than that it could not be recorded
@@ -259,7 +257,7 @@ def log_stage_seconds(context: RunContext, stage: str, seconds: float) -> None:
 def describe_run(context: RunContext, markdown: str) -> None:
     """Puts a text on the run's page."""
     with _service(context.mlflow_uri) as service:
-        service.set_tag(context.run_id, "mlflow.note.content", markdown)
+        service.set_tag(context.run_id, NOTE_TAG, markdown)
 
 
 def _log_metrics(service: "MlflowClient", run_id: str, metrics: Sequence["Metric"]) -> None:

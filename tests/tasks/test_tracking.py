@@ -101,19 +101,38 @@ def test_parameters_that_a_killed_run_did_not_log_are_logged_by_the_next(
     assert run_of(killed).data.params == {"training.epochs": "3"}
 
 
-def test_an_attempt_of_the_same_flow_run_on_another_machine_is_gone_on_with(
-    context: RunContext, run_of: Any
-) -> None:
-    def attempt(host: str) -> str:
+@pytest.fixture
+def attempt(context: RunContext) -> Callable[..., str]:
+    """Opens a run for a Prefect run on a machine: (host, flow run) -> its id."""
+
+    def make(host: str, flow_run: str = "one flow run") -> str:
         tags = {
-            processes.PROCESS_TAG: f"{host}:1", processes.FLOW_RUN_TAG: "one flow run",
+            processes.PROCESS_TAG: f"{host}:1", processes.FLOW_RUN_TAG: flow_run,
             "roundhouse.fingerprint": "same",
         }  # fmt: skip
         return tracking.open_run(context.mlflow_uri, context.experiment_id, "trial", {}, tags)
 
+    return make
+
+
+def test_an_attempt_of_the_same_flow_run_on_another_machine_is_gone_on_with(
+    attempt: Any, run_of: Any
+) -> None:
     first = attempt("one machine")
     assert attempt("another") == first
     assert run_of(first).data.tags[processes.PROCESS_TAG] == "another:1"
+
+
+def test_an_attempt_that_was_told_to_end_is_gone_on_with(
+    context: RunContext, attempt: Any, run_of: Any
+) -> None:
+    first = attempt("one machine")
+    tracking.fail_run(context.mlflow_uri, first, KeyboardInterrupt("evicted"))
+    assert attempt("another", "another flow run") != first
+    assert attempt("another") == first
+    assert run_of(first).info.status == "RUNNING"
+    # nothing says any more that it failed
+    assert not {tracking.REASON_TAG, tracking.NOTE_TAG} & run_of(first).data.tags.keys()
 
 
 def test_a_run_of_another_fingerprint_whose_process_is_gone_is_closed(
