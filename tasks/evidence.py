@@ -15,6 +15,8 @@ from tasks.judgement import (
     TrainedModel,
 )
 
+# from here on the rows, and not the network, set the pace of a training
+LARGE_WAIT_SHARE, WAIT_SECONDS_TOLD = 0.2, 10.0
 INITIAL_TAG = "roundhouse.initial"
 
 
@@ -125,6 +127,18 @@ def training_in_words(trained: TrainedModel) -> str:
     return f"best epoch {trained.best_epoch} of {epochs}, {size}" if epochs else size
 
 
+def waiting_in_words(trained: TrainedModel) -> tuple[str, ...]:
+    """What to do where a training waited for its rows so long that it matters; else nothing."""
+    wait = trained.data_wait_share or 0.0
+    if wait < LARGE_WAIT_SHARE or wait * trained.seconds < WAIT_SECONDS_TOLD:
+        return ()
+    return (
+        f"Training waited {wait:.0%} of the time for its rows, and what it runs on was idle for as "
+        "much. Keep the prepared rows on a faster disk (ROUNDHOUSE_HOME), or give the training "
+        "more processor cores and memory.",
+    )
+
+
 def service_in_words(proof: Proof) -> str:
     """How a proved version serves: how soon it is there, how large, how fast, and over HTTP."""
     if proof.latency_p99_ms is None or proof.latency_median_ms is None:
@@ -160,6 +174,8 @@ def _of_training(handoff: TrainedModel, *, with_history: bool) -> Evidence:
     spent = {"cpu_seconds": consumption.cpu_seconds} if consumption else {}
     if consumption and consumption.energy_joules is not None:
         spent["energy_joules"] = consumption.energy_joules
+    if handoff.data_wait_share is not None:
+        spent["data_wait_share"] = handoff.data_wait_share
     return Evidence(
         metrics=(
             ("training/parameters", handoff.parameters, 0),

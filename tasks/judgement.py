@@ -66,6 +66,8 @@ class TrainedModel(Handoff):
         libraries: What a server needs besides the usual, by the names of their distributions.
         initial: What it started from.
         consumption: What the training loop took, in this process.
+        data_wait_share: Share of the training steps' time that was spent waiting for rows, between
+            0 and 1; None where it was not measured.
     """
 
     network: StoredFile
@@ -81,6 +83,7 @@ class TrainedModel(Handoff):
     libraries: tuple[str, ...] = ()
     initial: InitialWeights = InitialWeights()
     consumption: Consumption | None = None
+    data_wait_share: float | None = None
 
 
 class Evaluation(Handoff):

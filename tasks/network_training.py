@@ -157,6 +157,7 @@ def train_network(
         libraries=libraries_needed(model.architecture),
         initial=initial,
         consumption=meter.consumption(),
+        data_wait_share=result.data_wait_share,
     )
 
 

@@ -18,6 +18,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from tasks import tracking
 from tasks.appraisal import Importance
+from tasks.evidence import LARGE_WAIT_SHARE
 from tasks.exports import Exports
 from tasks.handoffs import RunContext
 
@@ -54,9 +55,13 @@ class EpochReport:
 
     def __call__(self, epoch: int, metrics: dict[str, float]) -> None:
         """Tells of an epoch, counted from 1; the bar is moved at most every two seconds."""
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        shown = {name: value for name, value in metrics.items() if name != "data_wait_share"}
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
         text = f"epoch {epoch} of {self._epochs}: {figures}"
-        extra = {"event": "epoch", "epoch": epoch, "epochs": self._epochs, "metrics": metrics}
+        wait = metrics.get("data_wait_share", 0.0)
+        if wait >= LARGE_WAIT_SHARE:
+            text += f"; it waited {wait:.0%} of its time for rows"
+        extra = {"event": "epoch", "epoch": epoch, "epochs": self._epochs, "metrics": shown}
         logger.info(text, extra=extra)
         tracking.log_epoch(self._context, epoch, metrics)
         now = time.monotonic()

@@ -6,7 +6,7 @@ from tasks import tracking
 from tasks.appraisal import Lineage, ModelCard
 from tasks.cards import rule_line
 from tasks.config import PipelineConfig
-from tasks.evidence import service_in_words, training_in_words
+from tasks.evidence import service_in_words, training_in_words, waiting_in_words
 from tasks.handoffs import Handoff, RunContext
 from tasks.judgement import Rule, TrainedModel
 from tasks.lineage import describe_surroundings, prefect_address
@@ -119,7 +119,12 @@ def summarise(context: RunContext, lineage: Lineage) -> Summary:
         run_id=context.run_id,
         rows=checked.snapshot.rows,
         checks=(checked.passed, checked.total),
-        warnings=(*checked.snapshot.warnings, *checked.warnings, *prepared.warnings),
+        warnings=(
+            *checked.snapshot.warnings,
+            *checked.warnings,
+            *prepared.warnings,
+            *waiting_in_words(lineage.trained),
+        ),
         metrics={
             name: {who: figures[name] for who, figures in compared.items() if name in figures}
             for name in MAIN

@@ -11,6 +11,7 @@ import numpy as np
 
 from tasks.fitting.augmentation import augmented
 from tasks.fitting.checkpoints import Checkpoint, Progress
+from tasks.fitting.feeding import DATA_WAIT_SHARE, Feed, fed, in_order, share
 from tasks.fitting.objectives import labels_and_weights, objective
 from tasks.fitting.phases import (
     Phase,
@@ -57,7 +58,8 @@ def fit(
         validation: The same for the rows that decide which epoch is the best.
         settings: How to train.
         checkpoint: Where the state is kept after each epoch; None keeps none.
-        on_epoch: Called after each epoch with its number, from 1, and its metrics.
+        on_epoch: Called after each epoch with its number, from 1, its metrics, and among them
+            `data_wait_share`: the share of its steps' time that was spent waiting for rows.
 
     Raises:
         BackboneError: The network has no such layers to freeze or to fine-tune.
@@ -77,6 +79,7 @@ def fit(
         resumed_from=training.resumed_from,
         seconds=seconds,
         rows_per_second=len(train[1]) * epochs / seconds,
+        data_wait_share=share(training.waited, training.stepped),
     )
 
 
@@ -97,6 +100,8 @@ class _Training:
         self.settings = settings
         self.on_epoch = on_epoch
         self.resumed_from = 0
+        # seconds of all epochs, validation apart: those that it waited for rows, and all
+        self.waited = self.stepped = 0.0
         self._inputs, self._validation_inputs = train[0], validation[0]
         self._labels, self._weights = labels_and_weights(train[1], classes, settings)
         self._validation = labels_and_weights(validation[1], classes, settings)
@@ -131,18 +136,18 @@ class _Training:
         )
 
     def _fit_phase(self, phase: Phase, progress: Progress, checkpoint: Checkpoint | None) -> None:
-        self.model.fit(
-            self._inputs,
-            self._labels,
-            sample_weight=self._weights,
-            validation_data=(self._validation_inputs, *self._validation),
-            validation_batch_size=_validation_batch_size(self.network, self.settings),
-            batch_size=self.settings.batch_size,
-            epochs=phase.end,
-            initial_epoch=progress.epochs,
-            callbacks=[_EpochEnd(self, progress, checkpoint)],
-            verbose=0,
-        )
+        rows = (self._inputs, self._labels, self._weights)
+        size = _validation_batch_size(self.network, self.settings)
+        with fed(rows, self.settings.batch_size, self.settings.seed) as feed:
+            self.model.fit(
+                feed.batches,
+                **in_order((self._validation_inputs, *self._validation), size),
+                shuffle=False,
+                epochs=phase.end,
+                initial_epoch=progress.epochs,
+                callbacks=[_EachEpoch(self, progress, checkpoint, feed)],
+                verbose=0,
+            )
 
     def state(self) -> list[Any]:
         """Every variable that training changes: weights, random state, the optimizer's."""
@@ -162,16 +167,23 @@ class _Training:
         return True
 
 
-class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+class _EachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
     """What happens once per epoch: judge, remember, save, report, stop."""
 
     def __init__(
-        self, training: _Training, progress: Progress, checkpoint: Checkpoint | None
+        self, training: _Training, progress: Progress, checkpoint: Checkpoint | None, feed: Feed
     ) -> None:
         super().__init__()
         self._training = training
         self._progress = progress
         self._checkpoint = checkpoint
+        self._feed = feed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._feed.begin(epoch)
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._feed.end()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         training, progress = self._training, self._progress
@@ -186,8 +198,11 @@ class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships 
         if self._checkpoint:
             values = [keras.ops.convert_to_numpy(variable) for variable in training.state()]
             self._checkpoint.save(values, progress)
+        waited, seconds = self._feed.seconds()
+        training.waited += waited
+        training.stepped += seconds
         if training.on_epoch:
-            training.on_epoch(epoch + 1, metrics)
+            training.on_epoch(epoch + 1, metrics | {DATA_WAIT_SHARE: share(waited, seconds)})
         self.model.stop_training = progress.is_over(training.settings)
 
 

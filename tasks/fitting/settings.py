@@ -88,6 +88,8 @@ class FitResult:
         resumed_from: Epochs that an interrupted training had already done.
         seconds: Time in the loop, by this process.
         rows_per_second: Training rows per second of it.
+        data_wait_share: Share of the steps' time that was spent waiting for rows, between 0 and 1,
+            in this process. A GPU idles for no more than that, as it has steps queued.
     """
 
     history: dict[str, tuple[float, ...]]
@@ -95,3 +97,4 @@ class FitResult:
     resumed_from: int
     seconds: float
     rows_per_second: float
+    data_wait_share: float

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.contenders import Contender
-from tasks.evidence import dataset_of, evidence_of, outcome_of
+from tasks.evidence import dataset_of, evidence_of, outcome_of, waiting_in_words
 from tasks.handoffs import CheckedData, Handoff, StoredFile
 from tasks.judgement import Difference, Promotion, Proof, Rule, Verdict
 
@@ -87,6 +87,18 @@ def test_of_a_training_each_epoch_is_kept_only_if_nobody_logged_it_before(made: 
     found = figures(made.trained, with_history=True)
     assert (found["loss", 1], found["val_loss", 2]) == (0.7, 0.6)
     assert outcome_of(made.trained).startswith("best epoch 2 of 2, ")
+
+
+def test_a_training_that_waited_for_its_rows_says_what_to_do(made: Any) -> None:
+    assert ("training/data_wait_share", 0) not in figures(made.trained)
+    cases = ((0.43, 60.0, True), (0.1, 60.0, False), (0.43, 2.0, False), (None, 60.0, False))
+    for share, seconds, is_told in cases:
+        told = made.trained.model_copy(update={"data_wait_share": share, "seconds": seconds})
+        assert bool(waiting_in_words(told)) is is_told
+    waited = made.trained.model_copy(update={"data_wait_share": 0.43, "seconds": 60.0})
+    assert waiting_in_words(waited)[0].startswith("Training waited 43% of the time for its rows")
+    assert "ROUNDHOUSE_HOME" in waiting_in_words(waited)[0]
+    assert figures(waited)["training/data_wait_share", 0] == 0.43
 
 
 def test_of_an_evaluation_figures_baselines_and_pictures_are_kept(made: Any) -> None:

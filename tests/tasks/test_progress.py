@@ -62,6 +62,20 @@ def test_each_epoch_is_logged_and_counted(
     assert tracking.logged_epochs(context, "loss") == {1}
 
 
+def test_the_share_of_waiting_is_logged_and_told_where_it_is_large(
+    context: RunContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="tasks.progress")
+    report = EpochReport(context, epochs=2)
+    for epoch, share in ((1, 0.03), (2, 0.43)):
+        report(epoch, {"loss": 0.5, "data_wait_share": share})
+    assert caplog.messages == [
+        "epoch 1 of 2: loss 0.5",
+        "epoch 2 of 2: loss 0.5; it waited 43% of its time for rows",
+    ]
+    assert tracking.logged_epochs(context, "data_wait_share") == {1, 2}
+
+
 def test_epochs_of_an_interrupted_training_are_logged_once(context: RunContext) -> None:
     report = EpochReport(context, epochs=5)
     report(1, {"loss": 0.9})
