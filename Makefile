@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run up test test-cluster test-all check screenshots bench bench-models format lock lock-images image clean
+.PHONY: run up test test-cluster test-all check screenshots bench bench-accelerator bench-models format lock lock-images image clean
 
 run: .venv/ready ## the main job: real digits to a judged, registered model
 	$(BIN)/roundhouse run digits
@@ -30,6 +30,9 @@ screenshots: .venv/ready ## the README's pictures, made anew by the browser's te
 
 bench: .venv/ready ## speed, as ratios against plain scripts in the same run
 	$(BIN)/python tests/benchmarks/run.py
+
+bench-accelerator: .venv/ready ## the loop on a GPU, on Keras with JAX, against one written by hand
+	$(BIN)/python tests/benchmarks/accelerator.py
 
 bench-models: .venv/ready ## every pipeline on all of its data, and its table in the README; an hour
 	$(BIN)/python tests/benchmarks/models.py

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra import access
+from tasks.devices import MEMORY_GROWTH
 from tasks.keys import PRIVACY_KEY, STORAGE_KEY
 from tasks.remote import holds_secret
 from tasks.settings import Settings
@@ -44,6 +45,7 @@ def environment(settings: Settings, prefect_api_url: str | None = None) -> dict[
         # MLflow's own patience is minutes for each call; our stages try again as well
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"),
         **QUIET,
+        **{name: os.environ.get(name, value) for name, value in MEMORY_GROWTH.items()},
         **PREFECT,
         # a proxy for the world outside has no way to a server of this machine
         "NO_PROXY": direct,

@@ -19,6 +19,7 @@ from infra.interrupts import orderly_interrupts
 from infra.presence import joined
 from infra.supervision import stop_leftovers
 from tasks.config import PipelineConfig
+from tasks.devices import require_backend
 from tasks.errors import RoundhouseError
 from tasks.home import prepare_home
 from tasks.settings import Settings
@@ -70,6 +71,7 @@ def run_pipeline(
         RunEnded: The run started and failed.
     """
     started = time.perf_counter()
+    require_backend()
     prepare_home(settings)
     environment.apply(environment.credentials(settings))
     with orderly_interrupts(), alone(config.pipeline, settings, console) as found:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import logging
 import math
 import os
@@ -11,12 +12,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from tasks.errors import ConfigError
 from tasks.judgement import Hardware
 
 # steps per call into the backend; measured twice as fast as 1 on a CPU, and no faster beyond
 STEPS_PER_EXECUTION = 32
 # NVIDIA's compute capability from which bfloat16 is computed in hardware (Ampere)
 BFLOAT16_CAPABILITY = (8, 0)
+# a GPU's memory is taken as it is needed; read when a backend first uses a GPU
+MEMORY_GROWTH = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+BACKENDS = ("tensorflow", "jax")
 logger = logging.getLogger(__name__)
 
 Accelerator = tuple[str, tuple[int, ...] | None]
@@ -29,11 +34,17 @@ def find_hardware(precision: Literal["auto", "float32", "mixed_bfloat16"] = "aut
 
     Args:
         precision: 'auto' is mixed bfloat16 where every GPU computes it in hardware, else float32.
+
+    Raises:
+        ConfigError: Keras is to run on something else than TensorFlow or JAX.
     """
+    require_backend()
+    for name, value in MEMORY_GROWTH.items():
+        os.environ.setdefault(name, value)
     import keras
 
     backend = keras.config.backend()
-    accelerators = {"tensorflow": _tensorflow_gpus, "jax": _jax_accelerators}.get(backend, list)()
+    accelerators = {"tensorflow": _tensorflow_gpus, "jax": _jax_accelerators}[backend]()
     devices = tuple(name for name, _ in accelerators) or (f"CPU {platform.machine()}",)
     if precision == "auto":
         precision = best_precision([capability for _, capability in accelerators])
@@ -44,6 +55,25 @@ def find_hardware(precision: Literal["auto", "float32", "mixed_bfloat16"] = "aut
         cpu_count=usable_cpus(),
         processor=processor(),
     )
+
+
+def require_backend() -> None:
+    """Makes sure that Keras can run on what KERAS_BACKEND names, before it is imported.
+
+    Raises:
+        ConfigError: Networks are not trained on that, or it is not installed.
+    """
+    chosen = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if chosen not in BACKENDS:
+        raise ConfigError(
+            f"KERAS_BACKEND is {chosen!r}; expected 'tensorflow' or 'jax', on which networks are "
+            "trained here. Set one of them, or unset it for TensorFlow."
+        )
+    if importlib.util.find_spec(chosen) is None:
+        raise ConfigError(
+            f"KERAS_BACKEND is {chosen!r}, and {chosen} is not installed. Install it, with "
+            "pip install 'roundhouse-ml[jax]' for JAX, or unset KERAS_BACKEND for TensorFlow."
+        )
 
 
 def best_precision(

@@ -1,3 +1,4 @@
+import os
 import random
 
 import keras
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 from tasks import devices
+from tasks.errors import ConfigError
 from tasks.judgement import Hardware
 
 
@@ -99,3 +101,29 @@ def test_determinism_ends_with_the_training() -> None:
             pass
         assert switches.is_op_determinism_enabled()
     assert not switches.is_op_determinism_enabled()
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        ("theano", r"KERAS_BACKEND is 'theano'; expected 'tensorflow' or 'jax'.*unset it"),
+        ("jax", r"KERAS_BACKEND is 'jax', and jax is not installed.*roundhouse-ml\[jax\]"),
+    ],
+)
+def test_a_backend_that_cannot_be_is_refused_before_keras_is_asked(
+    backend: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=expected):
+        devices.find_hardware()
+
+
+def test_a_gpus_memory_is_taken_as_it_is_needed_unless_somebody_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    devices.find_hardware()
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"
