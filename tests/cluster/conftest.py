@@ -18,7 +18,7 @@ from tests.cluster.program import MissingError, control_plane
 # read before the environment is cleaned
 GIVEN = os.environ.get("ROUNDHOUSE_TEST_KUBECONFIG")
 IMAGE = os.environ.get("ROUNDHOUSE_TEST_IMAGE", "registry.example.org/roundhouse:1.0.0")
-HOST = os.environ.get("ROUNDHOUSE_TEST_HOST", "127.0.0.1")
+HOST = os.environ.get("ROUNDHOUSE_TEST_HOST", "")
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Cluster:
         folder: A folder for kubeconfigs of others.
         own: Whether it was started for the tests, so that it runs no images.
         image: The image of pods that run this project.
-        host: Under which address pods reach servers of this machine.
+        host: Under which address pods reach servers of this machine; empty for not at all.
     """
 
     api: Api
     folder: Path
     own: bool
     image: str = IMAGE
-    host: str = HOST
+    host: str = "127.0.0.1"
 
     @property
     def kubeconfig(self) -> Path:
@@ -66,7 +66,7 @@ def cluster(
     folder = tmp_path_factory.mktemp("cluster")
     if GIVEN:
         with contextlib.closing(Api(Path(GIVEN))) as api:
-            yield Cluster(api, folder, own=False)
+            yield Cluster(api, folder, own=False, host=HOST)
         return
     capture = request.config.pluginmanager.getplugin("capturemanager")
     try:

@@ -103,11 +103,15 @@ def local_cluster(program: Path, folder: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def part(program: Path, name: str, flags: list[Any], folder: Path) -> Iterator[None]:
     """One of the program's parts, for as long as it lasts."""
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([program, name, *flags], stdout=log, stderr=log, cwd=folder)
+    log = (folder / f"{name}.log").open("wb")
+    options: dict[str, Any] = {"stdout": log, "stderr": log, "cwd": folder}
+    # it ends with its input, which is closed also where the tests are killed
+    with (
+        log,
+        subprocess.Popen([program, name, *flags], stdin=subprocess.PIPE, **options) as process,
+    ):
         try:
             yield
         finally:
             # asked politely, the API server waits for its watchers; nothing of it is kept
             process.kill()
-            process.wait()

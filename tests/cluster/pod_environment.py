@@ -143,8 +143,15 @@ def process(pod: Any, container: Any, values: dict[str, str], places: dict[str, 
     image = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "HOME": str(places["/home/roundhouse"]),
-        "TMPDIR": str(places["/home/roundhouse"]),
+        "PYTHONUNBUFFERED": "1",
+        "LANG": "C.UTF-8",
+        "HOME": here("/home/roundhouse", places),
+        "TMPDIR": here("/home/roundhouse", places),
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "infra" / "logging.yml"),
+        "ROUNDHOUSE_HOME": here("/home/roundhouse/.roundhouse", places),
         "HOSTNAME": pod["metadata"]["name"],
     }
     given = {name: here(value, places) for name, value in values.items()}

@@ -1,9 +1,11 @@
 // Command control_plane is a Kubernetes control plane in one program: etcd, the API server, the
-// controller manager and the scheduler, each by its own name and with its own flags.
+// controller manager and the scheduler, each by its own name and with its own flags; it ends when its
+// standard input does.
 package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -29,6 +31,7 @@ func main() {
 		name = os.Args[1]
 		os.Args = os.Args[1:]
 	}
+	go endWithParent()
 	if name == "etcd" {
 		etcdmain.Main(os.Args)
 		return
@@ -39,4 +42,10 @@ func main() {
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(create()))
+}
+
+// endWithParent ends this process once its input is closed, as it is when its parent is killed.
+func endWithParent() {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
 }
