@@ -110,10 +110,13 @@ def test_another_worker_trains_and_the_run_lands_a_champion(stack: Any, machines
 
 @pytest.mark.slow
 def test_a_training_that_fails_ends_its_run_with_its_sentence(stack: Any, machines: Any) -> None:
-    number = start(stack, training={"epochs": 2, "loss": "absolute_error"})
+    # each step multiplies the weights by more than they can bear
+    number = start(
+        stack, training={"epochs": 9, "learning_rate": 10, "weight_decay": 0.9, "patience": 0}
+    )
     run = stack.ended(number)
     assert run["state_name"] == "Failed"
-    assert "ConfigError: The setting training.loss is 'absolute_error'" in run["state"]["message"]
+    assert "TrainingDiverged: Training was stopped: " in run["state"]["message"]
     assert training_of(stack, number)["state"]["message"] == run["state"]["message"]
 
 
