@@ -186,9 +186,7 @@ def servers(image: FileSystem, tmp_path: Path) -> Iterator[tuple[Path, str, str]
         yield home, prefect, mlflow
     finally:
         ended = [dockerfile.stop(process) for process in started]
-    assert set(ended) <= {0, 128 + signal.SIGTERM}, (
-        "a server did not end in order when it was asked to"
-    )
+    assert set(ended) <= {0, 128 + signal.SIGTERM}, "a server did not end in order"
 
 
 @pytest.mark.slow
