@@ -39,7 +39,9 @@ check_system() {
 # lies elsewhere in the environment is loaded by its owner first; libcuda and its like belong to the
 # driver, which a node brings along.
 check_libraries() {
-  find "$(site_packages)" -name '*.so*' -type f >"$findings.files"
+  # those for networks and launchers that a cluster need not have are loaded where there are some
+  find "$(site_packages)" -name '*.so*' -type f ! -name 'nvshmem_transport_*' \
+    ! -name 'nvshmem_bootstrap_*' >"$findings.files"
   sed 's|.*/||' "$findings.files" | sort -u >"$findings.own"
   xargs -n 32 -P 4 ldd <"$findings.files" 2>/dev/null |
     awk '/=> not found/ {print $1}' | sort -u |
