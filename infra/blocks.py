@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from infra.automations import TAG
+from infra.clusters.profiles import Resources, read_resources
 from infra.forms import pipeline_form, plain_form, require_valid, training_form
 from infra.pipelines import Block, configure, load_pipelines, nearest
 from infra.pools import pool_of, require_name
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 KEYS = (
     "name", "description", "tags", "version", "entrypoint", "parameters", "schedules", "work_pool",
-    "concurrency_limit", "enforce_parameter_schema", "pull",
+    "concurrency_limit", "enforce_parameter_schema", "pull", "resources",
 )  # fmt: skip
 POOL_KEYS = ("name", "work_queue_name", "job_variables")
 # what a gate asks of slices and of groups
@@ -46,6 +47,7 @@ class Request:
         choices: What the UI can change as well, by the names of Prefect's API.
         facts: What follows from the code alone.
         schedules: Its schedules.
+        resources: What its runs are given on Kubernetes; None for what is usual there.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Request:
     choices: Mapping[str, Any]
     facts: Mapping[str, Any]
     schedules: tuple[Schedule, ...]
+    resources: Resources | None = None
 
 
 def read_block(block: Block, settings: Settings) -> Request:
@@ -102,6 +105,7 @@ def read_block(block: Block, settings: Settings) -> Request:
             "parameter_openapi_schema": form,
         },
         schedules=_schedules(block, form, parameters),
+        resources=read_resources(content.get("resources"), block.name),
     )
 
 

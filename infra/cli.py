@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -17,6 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(model_commands.app)
+Target = Annotated[
+    Literal["processes", "kubernetes"],
+    typer.Option("--target", help="Where runs go: processes of a worker, or Jobs of a cluster."),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -143,25 +147,46 @@ def deploy(
     pool: Annotated[
         str | None, typer.Option("--pool", help="Work pool instead of the blocks' own.")
     ] = None,
+    target: Target = "processes",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Change the cluster's pool without asking.")
+    ] = False,
 ) -> None:
     """Put pipelines, their schedules, limits and automations on the Prefect server; repeatable."""
     with explained():
-        from infra.deployment import deploy_pipelines
         from infra.presence import joined
         from tasks.settings import load_settings
 
-        deploy_pipelines(joined(load_settings()), console(), names=names or (), pool=pool)
+        settings = joined(load_settings())
+        if target == "kubernetes":
+            from infra.clusters.delivery import deploy_to_cluster
+
+            deploy_to_cluster(
+                settings, console(), names or (), pool, dry_run=dry_run, confirmed=yes
+            )
+            return
+        from infra.deployment import deploy_pipelines
+
+        deploy_pipelines(settings, console(), names=names or (), pool=pool, dry_run=dry_run)
 
 
 @app.command()
-def doctor() -> None:
+def doctor(target: Target = "processes") -> None:
     """Look at the stack as its users and workers will; one line each: ok, or what mends it."""
     with explained():
         from infra.doctor import examine
         from infra.presence import joined
         from tasks.settings import load_settings
 
-        if not examine(joined(load_settings()), console()):
+        settings, found = joined(load_settings()), []
+        if target == "kubernetes":
+            from infra.clusters.delivery import examine_for_doctor
+
+            found = examine_for_doctor(settings)
+        if not examine(settings, console(), found):
             raise typer.Exit(1)
 
 

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from infra.examinations.findings import (
     Stack,
     examined,
     reason,
+    show_finding,
 )
 from tasks.errors import RoundhouseError
 from tasks.settings import Settings
@@ -71,33 +73,37 @@ LOOKS = (
 )
 
 
-def examine(settings: Settings, console: "Console") -> bool:
+def examine(settings: Settings, console: "Console", found: Sequence[Finding] = ()) -> bool:
     """Looks at the stack and shows what it found, line by line.
 
     Args:
         settings: Places and addresses, those of a running stack included.
         console: Where it is shown.
+        found: What was found elsewhere, which is shown first.
 
     Returns:
         Whether there is nothing to mend.
     """
+    for finding in found:
+        show_finding(console, finding)
     if not settings.prefect_api_url:
         cure = f"start `roundhouse up`, or set {PREFECT_URL} and {MLFLOW_URL} to servers that run"
-        _show(console, Finding("stack", f"none is up on {settings.home_folder}", cure))
+        show_finding(console, Finding("stack", f"none is up on {settings.home_folder}", cure))
         return False
     environment.apply(environment.environment(settings, settings.prefect_api_url))
     _import_libraries()
     # how a library tries again is of no interest beside the line that says that it failed
     logging.disable(logging.ERROR)
-    return look_at(examined(settings), console)
+    return look_at(examined(settings), console, sum(not finding.is_well for finding in found))
 
 
-def look_at(stack: Stack, console: "Console") -> bool:
+def look_at(stack: Stack, console: "Console", wrong: int = 0) -> bool:
     """Looks at a stack from all sides at once, and shows what it found in order.
 
     Args:
         stack: The servers, and how to ask them.
         console: Where it is shown.
+        wrong: How much there is to mend elsewhere.
 
     Returns:
         Whether there is nothing to mend.
@@ -105,14 +111,14 @@ def look_at(stack: Stack, console: "Console") -> bool:
     # no `with`, which would wait for what hangs
     pool = ThreadPoolExecutor(max_workers=len(ANSWERS + LOOKS))
     well: set[str] = set()
-    wrong, unseen = 0, []
+    unseen = []
     for looks in (ANSWERS, LOOKS):
         waiting = [(look, _begun(pool, look, stack, well)) for look in looks]
         began = time.monotonic()
         for look, future in waiting:
             found = _findings(look, future, look.seconds - (time.monotonic() - began))
             for finding in found:
-                _show(console, finding)
+                show_finding(console, finding)
             problems = sum(not finding.is_well for finding in found)
             wrong += problems
             if not found:
@@ -154,12 +160,3 @@ def _import_libraries() -> None:
     """Imports in one thread what several would import at once."""
     for name in LIBRARIES:
         importlib.import_module(name)
-
-
-def _show(console: "Console", finding: Finding) -> None:
-    from rich.text import Text
-
-    mark = ("✓ ", "green") if finding.is_well else ("✗ ", "red")
-    cure = f"; {finding.cure}" if finding.cure else ""
-    line = Text.assemble(mark, (finding.what, "bold"), f": {finding.fact}{cure}")
-    console.print(line, soft_wrap=True)

@@ -24,7 +24,7 @@ POOL = "work_pool_name"
 
 
 def deploy_one(
-    client: "SyncPrefectClient", request: Request, pool: str | None = None
+    client: "SyncPrefectClient", request: Request, pool: str | None = None, *, in_full: bool = False
 ) -> tuple[list[str], list[str]]:
     """Puts one deployment on the server, or sends what has changed in it and nothing else.
 
@@ -32,6 +32,7 @@ def deploy_one(
         client: A client for the Prefect API.
         request: What the file asks for.
         pool: Work pool instead of the block's own.
+        in_full: Whether each value is named that changed, with what it was.
 
     Returns:
         What was done, and what stays as somebody changed it in the UI.
@@ -48,8 +49,7 @@ def deploy_one(
     wanted = {
         key: three_way(value, before.get(key), now[key]) for key, value in request.choices.items()
     }
-    if pool or not now[POOL]:
-        wanted[POOL] = pool or request.choices[POOL]
+    wanted[POOL] = settled_pool(request, there, pool)
     kept = _differences(request, before, now, wanted)
     if mistakes(request.facts["parameter_openapi_schema"], wanted["parameters"]):
         wanted["parameters"] = request.choices["parameters"]
@@ -65,6 +65,10 @@ def deploy_one(
             "parameter_openapi_schema": "form" if not done else "",
             POOL: f"work pool {wanted[POOL]}",
         }
+        if in_full:
+            names |= {
+                key: _in_full(key, now[key], value) for key, value in changed.items() if key in now
+            }
         done = [n for n in (names.get(key, _title(key)) for key in changed) if n] + done
     return done, [*kept, *plan.kept]
 
@@ -86,6 +90,53 @@ def three_way(wanted: Any, before: Any, there: Any) -> Any:
         for key in dict.fromkeys([*there, *wanted])
     }
     return {key: value for key, value in merged.items() if value is not ABSENT}
+
+
+def settled_pool(
+    request: Request, there: "DeploymentResponse | None", pool: str | None = None
+) -> str:
+    """The work pool that a deployment has once it is deployed.
+
+    Args:
+        request: What the file asks for.
+        there: The deployment as the server has it; None where there is none yet.
+        pool: Work pool instead of the block's own.
+    """
+    if pool or there is None or not there.work_pool_name:
+        return pool or str(request.choices[POOL])
+    last = (there.parameter_openapi_schema or {}).get(MEMORY)
+    before = last["choices"].get(POOL) if last else there.work_pool_name
+    return str(three_way(request.choices[POOL], before, there.work_pool_name))
+
+
+def differences(before: Any, after: Any, place: str = "") -> list[str]:
+    """What is another value in a tree than it was, each in a few words.
+
+    Args:
+        before: The tree as it was.
+        after: The tree as it is to be.
+        place: Where in a larger tree both are.
+    """
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return [
+            words
+            for key in dict.fromkeys([*before, *after])
+            for words in differences(
+                before.get(key, ABSENT), after.get(key, ABSENT), f"{place}.{key}".strip(".")
+            )
+        ]
+    if before == after:
+        return []
+    if before is ABSENT:
+        return [f"{place}: {after}"]
+    if after is ABSENT:
+        return [f"{place}: no longer {before}"]
+    return [f"{place}: {after} instead of {before}"]
+
+
+def _in_full(key: str, before: Any, after: Any) -> str:
+    found = differences(before, after)
+    return "; ".join(f"{_title(key)} {words}".replace(" : ", ": ") for words in found)
 
 
 def _create(

@@ -16,6 +16,8 @@ from tasks.settings import PROJECT_FOLDER, Settings
 from tasks.stage_config import StageConfig
 
 PLACE = Path("kubernetes") / "profiles.yaml"
+# of Prefect's worker that makes Jobs
+POOL_TYPE = "kubernetes"
 USUAL = "cpu"
 # the job variables of a training that runs as a Job of its own, in the environment of its flow
 TRAINING_VARIABLE = "ROUNDHOUSE_TRAINING_JOB"

@@ -10,7 +10,6 @@ from infra.clusters.profiles import USUAL, Profiles, Share, job_variables
 from infra.clusters.variables import form
 from tasks.settings import Settings
 
-POOL_TYPE = "kubernetes"
 CONTAINER = "prefect-job"
 USER = 10001
 HOME = "/home/roundhouse"

@@ -13,6 +13,7 @@ from tasks.settings import Settings
 if TYPE_CHECKING:
     import httpx
     from prefect.client.orchestration import SyncPrefectClient
+    from rich.console import Console
 
 PREFECT_URL, MLFLOW_URL = "ROUNDHOUSE_PREFECT_API_URL", "ROUNDHOUSE_TRACKING_URI"
 
@@ -162,3 +163,18 @@ def reason(error: BaseException) -> str:
     """Why something failed, in a few words that show no password."""
     lines = scrubbed(said_by_system(error) or str(error)).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def show_finding(console: "Console", finding: Finding) -> None:
+    """One line: what was looked at, what is so, and what mends it.
+
+    Args:
+        console: Where it is shown.
+        finding: What was found.
+    """
+    from rich.text import Text
+
+    mark = ("✓ ", "green") if finding.is_well else ("✗ ", "red")
+    cure = f"; {finding.cure}" if finding.cure else ""
+    line = Text.assemble(mark, (finding.what, "bold"), f": {finding.fact}{cure}")
+    console.print(line, soft_wrap=True)

@@ -1,0 +1,236 @@
+"""What a run finds around it in the cluster: settings, secrets, volumes, and its image."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from infra.clusters.images import Reference, parse_reference
+from infra.clusters.variables import SECRETS, SETTINGS_MAP
+from infra.examinations.findings import Finding, reason
+from tasks.remote import shown
+
+if TYPE_CHECKING:
+    from infra.clusters.examination import Place
+
+PREFECT, MLFLOW = "ROUNDHOUSE_PREFECT_API_URL", "ROUNDHOUSE_TRACKING_URI"
+STORES = {
+    "ROUNDHOUSE_STORAGE": "s3://models/storage",
+    "ROUNDHOUSE_ARTIFACTS": "s3://models/artifacts",
+}
+SERVERS = {PREFECT: "http://prefect:4200/api", MLFLOW: "http://mlflow:5000"}
+PAIRS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+NOT_FOUND, UNAUTHORISED, FORBIDDEN, OK = 404, 401, 403, 200
+REGISTRY_SECONDS = 5.0
+MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.docker.distribution.manifest.v2+json"
+)
+
+
+async def settings_of_runs(place: "Place") -> list[Finding]:
+    """Whether runs are told where everything is, and none of it on the disk of a pod."""
+    from kubernetes_asyncio.client import ApiException, CoreV1Api
+
+    api = CoreV1Api(place.client)
+    what = f"config map {SETTINGS_MAP}"
+    try:
+        found = await api.read_namespaced_config_map(SETTINGS_MAP, place.namespace)
+    except ApiException as error:
+        if error.status != NOT_FOUND:
+            raise
+        cure = "kubectl apply -k infra/kubernetes/overlays/small (or external), which makes it"
+        return [Finding(what, f"not in {place.namespace}", cure)]
+    values: Mapping[str, str] = found.data or {}
+    if wrong := unfit_places(values):
+        return wrong
+    findings = [Finding(what, "says where everything is, and nothing on the disk of a pod")]
+    for name in SERVERS:
+        findings += await _service(place, name, values[name])
+    return findings
+
+
+def unfit_places(values: Mapping[str, str]) -> list[Finding]:
+    """What runs in pods of their own could not share, or not reach.
+
+    Args:
+        values: The settings that a run is given, by the names of their variables.
+    """
+    where = f"in the config map {SETTINGS_MAP}"
+    found = []
+    for name, example in STORES.items():
+        value = (values.get(name) or "").strip()
+        if value and "://" in value and not value.startswith(("file:", "memory:", "local:")):
+            continue
+        said = f"{name} is {shown(value)!r}" if value else f"{name} is not set"
+        fact = f"{said}, so each pod would keep its own, which is gone with it"
+        found.append(Finding(name, fact, f"set it {where} to a bucket, such as {example}"))
+    for name, example in SERVERS.items():
+        value = (values.get(name) or "").strip()
+        fact = _why_unreachable(name, value)
+        if fact:
+            found.append(Finding(name, fact, f"set it {where} to a server, such as {example}"))
+    if not values.get("ROUNDHOUSE_USER"):
+        fact = "not set, so nobody would let runs in"
+        found.append(Finding("ROUNDHOUSE_USER", fact, f"set it {where}, such as admin"))
+    return found
+
+
+def _why_unreachable(name: str, value: str) -> str:
+    if not value:
+        return "not set, so each pod would have a server of its own"
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+    except ValueError:
+        return f"{shown(value)!r} is no address"
+    if parts.scheme not in ("http", "https") or not host:
+        return f"{shown(value)!r} is of a pod's own disk, which others do not see"
+    if host in ("localhost", "::1", "0.0.0.0") or host.startswith("127."):
+        return f"{shown(value)!r} means a pod itself, and no server is there"
+    if name == PREFECT and not parts.path.rstrip("/").endswith("/api"):
+        return f"{shown(value)!r} does not end in /api"
+    return ""
+
+
+async def _service(place: "Place", name: str, address: str) -> list[Finding]:
+    """Whether the service is there that an address names; what is outside is not looked at."""
+    from kubernetes_asyncio.client import ApiException, CoreV1Api
+
+    host = urlsplit(address).hostname or ""
+    service, _, rest = host.partition(".")
+    space = rest.split(".")[0] if rest else place.namespace
+    if rest and not rest.endswith(("svc", "svc.cluster.local")) and rest != place.namespace:
+        fact = f"{shown(address)} is outside of the cluster; whether pods reach it is not looked at"
+        return [Finding(name, fact)]
+    try:
+        await CoreV1Api(place.client).read_namespaced_service(service, space)
+    except ApiException as error:
+        if error.status != NOT_FOUND:
+            raise
+        fact = f"{shown(address)} names the service {service}, which is not in {space}"
+        cure = f"correct it in the config map {SETTINGS_MAP}, or apply the manifests"
+        return [Finding(name, fact, cure)]
+    return [
+        Finding(name, f"the service of {shown(address)} is there; pods alone see if it answers")
+    ]
+
+
+async def secrets(place: "Place") -> list[Finding]:
+    """Whether the secret of the runs has the keys that they need; what is in them is not shown."""
+    from kubernetes_asyncio.client import ApiException, CoreV1Api
+
+    what = f"secret {SECRETS}"
+    try:
+        found = await CoreV1Api(place.client).read_namespaced_secret(SECRETS, place.namespace)
+    except ApiException as error:
+        if error.status != NOT_FOUND:
+            raise
+        cure = (
+            "make it from an env file: infra/README.md says how, or kubectl create secret generic "
+        )
+        return [Finding(what, f"not in {place.namespace}", f"{cure}{SECRETS} --from-env-file=...")]
+    there = {key for key, value in (found.data or {}).items() if value}
+    findings = [
+        Finding(what, f"has no {key}, which is needed by {who}", f"add {key} to it")
+        for key, who in place.wanted.secret_keys.items()
+        if key not in there
+    ]
+    half = there & {*PAIRS}
+    if len(half) == 1:
+        missing = ({*PAIRS} - half).pop()
+        findings.append(Finding(what, f"has {half.pop()} and no {missing}", f"add {missing} to it"))
+    if findings:
+        return findings
+    store = "keys of the bucket" if half else "no keys of a bucket (pods use their cloud identity)"
+    return [Finding(what, f"has {', '.join(place.wanted.secret_keys)} and {store}")]
+
+
+async def volumes(place: "Place") -> list[Finding]:
+    """Whether claims find their volumes, and those are there that profiles name."""
+    from kubernetes_asyncio.client import CoreV1Api, StorageV1Api
+
+    api = CoreV1Api(place.client)
+    claims = (await api.list_namespaced_persistent_volume_claim(place.namespace)).items
+    phases = {claim.metadata.name: claim.status.phase for claim in claims}
+    findings = []
+    for demand in place.wanted.demands:
+        claim = demand.profile.claim
+        if claim and claim not in phases:
+            fact = f"{claim} is not in {place.namespace}, and the profile {demand.name} mounts it"
+            cure = "make it, or correct `claim` in profiles.yaml"
+            findings.append(Finding("persistent volume claim", fact, cure))
+    classes = (await StorageV1Api(place.client).list_storage_class()).items
+    usual = [c.metadata.name for c in classes if _is_default(c.metadata.annotations)]
+    lost = [
+        claim.metadata.name
+        for claim in claims
+        if claim.status.phase != "Bound" and not (claim.spec.storage_class_name or usual)
+    ]
+    if lost:
+        fact = f"none is the default, and {', '.join(lost)} name none"
+        cure = f"annotate one with {DEFAULT_CLASS}=true: kubectl get storageclass"
+        return [*findings, Finding("storage class", fact, cure)]
+    said = f"{usual[0]} is the default" if usual else "none is the default, and no claim needs one"
+    return [*findings, Finding("storage class", f"{said}; {len(claims)} claims")]
+
+
+def _is_default(annotations: Mapping[str, str] | None) -> bool:
+    return (annotations or {}).get(DEFAULT_CLASS) == "true"
+
+
+async def images(place: "Place") -> list[Finding]:
+    """Whether images can be told apart, and their registry has them, as far as can be seen."""
+    from kubernetes_asyncio.client import ApiException, CoreV1Api
+
+    from infra.clusters.examination import RUN
+
+    try:
+        api = CoreV1Api(place.client)
+        account = await api.read_namespaced_service_account(RUN, place.namespace)
+        keys = [secret.name for secret in account.image_pull_secrets or ()]
+    except ApiException as error:
+        if error.status != NOT_FOUND:
+            raise
+        keys = []
+    missing = []
+    for key in keys:
+        try:
+            await api.read_namespaced_secret(key, place.namespace)
+        except ApiException as error:
+            if error.status == NOT_FOUND:
+                missing.append(key)
+    if missing:
+        fact = f"{RUN} pulls with {', '.join(missing)}, which is not in {place.namespace}"
+        return [Finding("image", fact, "make the secret: kubectl create secret docker-registry")]
+    return [await _image(image, keys) for image in place.wanted.images]
+
+
+async def _image(image: str, keys: list[str]) -> Finding:
+    reference = parse_reference(image)
+    status = await _ask_registry(reference)
+    if status == OK:
+        return Finding("image", f"{image} is in its registry")
+    if status == NOT_FOUND:
+        cure = "push it, or correct ROUNDHOUSE_IMAGE or profiles.yaml"
+        return Finding("image", f"{image} is not in its registry", cure)
+    keyed = f"pods pull with {', '.join(keys)}" if keys else "pods pull without a secret"
+    why = f"its registry answered us {status}" if isinstance(status, int) else f"for us, {status}"
+    return Finding("image", f"{image}: whether it is there was not seen ({why}); {keyed}")
+
+
+async def _ask_registry(reference: Reference) -> int | str:
+    """The status with which a registry answers for an image, or why it does not."""
+    import httpx
+
+    local = reference.registry.startswith(("localhost:", "127."))
+    address = (
+        f"{'http' if local else 'https'}://{reference.registry}/v2/{reference.repository}"
+        f"/manifests/{reference.version}"
+    )
+    try:
+        async with httpx.AsyncClient(timeout=REGISTRY_SECONDS, follow_redirects=True) as client:
+            return (await client.head(address, headers={"Accept": MANIFESTS})).status_code
+    except httpx.HTTPError as error:
+        return f"its registry does not answer: {reason(error)}"
