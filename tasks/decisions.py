@@ -1,13 +1,12 @@
 """What people decide about a model: which version serves, against the gate or past it, and why."""
 
-import difflib
 from collections.abc import Iterable
 
 from tasks.aliases import Aliases
 from tasks.errors import ConfigError
 from tasks.history import CHAMPION, PREVIOUS, Move, Mover, moves_in
 from tasks.registry import PROOF, Registry
-from tasks.versions import find_version
+from tasks.versions import find_version, require_registered
 
 NO_REASON = "no reason was given"
 
@@ -37,7 +36,7 @@ def promote_version(
     registry = find_model(uri, name)
     with registry.lock() as hold:
         aliases = Aliases(registry, hold)
-        version = _version(registry, wanted)
+        version = find_version(registry, wanted)
         before = aliases.holder(CHAMPION)
         if version == before:
             raise ConfigError(
@@ -85,7 +84,7 @@ def roll_back(
         version = (
             _previous(registry, aliases)
             if wanted is None
-            else _earlier(registry, aliases, _version(registry, wanted))
+            else _earlier(registry, aliases, find_version(registry, wanted))
         )
         move = aliases.move(
             aliases.back_to(version), kind="rollback", version=version, mover=mover,
@@ -113,22 +112,8 @@ def find_model(uri: str, name: str) -> Registry:
         ConfigError: There is none.
     """
     registry = Registry.at(uri, name)
-    known = registry.names()
-    if name in known:
-        return registry
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    question = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ConfigError(
-        f"There is no registered model {name!r}.{question} Expected one of "
-        f"{', '.join(known) or 'those that a run registers; none has been yet'}."
-    )
-
-
-def _version(registry: Registry, wanted: str) -> int:
-    """The number of a version, given as 3, v3, challenger or @challenger."""
-    given = wanted.strip().removeprefix("@")
-    number = given.removeprefix("v")
-    return find_version(registry, number if number.isdigit() else given)
+    require_registered(registry)
+    return registry
 
 
 def _previous(registry: Registry, aliases: Aliases) -> int:
