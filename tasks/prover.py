@@ -121,7 +121,7 @@ class Prover:
 
         Raises:
             ProofFailed: It answered with an error.
-            ServiceError: It ended or did not answer in time, which says nothing of the model.
+            ServiceError: It ended or did not answer in time.
         """
         said_before = os.fstat(self._log.fileno()).st_size
         line = self._exchange(json.dumps(question).encode() + b"\n", timeout_seconds)
@@ -230,7 +230,6 @@ def predict_registered(
 
     Raises:
         ProofFailed: The model cannot be loaded, or does not take the rows.
-        ServiceError: The fresh process ended or did not answer in time.
     """
     with Storage(context.storage_uri).workspace() as folder, _shared.lock:
         question = _question("predictions", context, uri, snapshot, rows, folder)
@@ -255,9 +254,7 @@ def prove_registered(
         timeout_seconds: How long to wait for the answer.
 
     Raises:
-        ProofFailed: The model cannot be loaded with its requirements alone, does not take the rows,
-            or takes rows that it has to refuse.
-        ServiceError: The fresh process ended or did not answer in time.
+        ProofFailed: It does not load with its requirements alone, or takes rows that it is to refuse.
     """
     with Storage(context.storage_uri).workspace() as folder, _shared.lock:
         question = _question("proof", context, uri, snapshot, rows, folder)

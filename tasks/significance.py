@@ -188,6 +188,21 @@ def agresti_min(won: int, lost: int, rows: int, confidence: float) -> tuple[floa
     return float(middle - reach), float(middle + reach)
 
 
+def why_untold(metric: str, clusters: NDArray[np.int64] | None) -> str:
+    """Why there is no `paired_difference`, as the end of a sentence.
+
+    Args:
+        metric: The gate's.
+        clusters: Which cluster each of the compared rows is in; None where each stands alone.
+    """
+    if clusters is not None and len(np.unique(clusters)) < 2:  # noqa: PLR2004  # nothing to draw from
+        return (
+            "all of the rows are in one group or day, which tells nothing of others; with "
+            "gate.clusters=none each row counts for itself"
+        )
+    return f"{metric} is undefined on the rows of both, or they are too few"
+
+
 def rows_to_decide(difference: Difference, bound: float) -> int | None:
     """How many rows would, as likely as not, tell on which side of a bound the true difference is.
 
