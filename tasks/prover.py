@@ -254,7 +254,7 @@ def prove_registered(
         timeout_seconds: How long to wait for the answer.
 
     Raises:
-        ProofFailed: It does not load with its requirements alone, or takes rows that it is to refuse.
+        ProofFailed: It needs more than its requirements, or takes rows that it is to refuse.
     """
     with Storage(context.storage_uri).workspace() as folder, _shared.lock:
         question = _question("proof", context, uri, snapshot, rows, folder)
