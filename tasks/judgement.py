@@ -82,6 +82,11 @@ class TrainedModel(Handoff):
     initial: InitialWeights = InitialWeights()
     consumption: Consumption | None = None
 
+    @property
+    def suffix(self) -> str:
+        """`.keras`, or `.onnx` of another estimator; also where the stored file is encrypted."""
+        return ".onnx" if ".onnx" in self.network.uri.rpartition("/")[2] else ".keras"
+
 
 class Evaluation(Handoff):
     """How the model does on the test rows.

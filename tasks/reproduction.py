@@ -117,8 +117,8 @@ def in_a_sentence(
 
 def _registered_network(registry: Registry, lineage: Lineage, folder: Path) -> Path:
     """A copy of the network that the version holds."""
-    version, network = lineage.registered, Path(lineage.trained.network.uri)
-    path = registry.fetch(version.version, f"artifacts/network{network.suffix}", folder)
+    version, suffix = lineage.registered, lineage.trained.suffix
+    path = registry.fetch(version.version, f"artifacts/network{suffix}", folder)
     if path is None:
         raise ConfigError(
             f"v{version.version} of {version.name} has no network in the registry any more; "
