@@ -1,6 +1,8 @@
 """`roundhouse explain`: what decided one prediction of a registered version, in the terminal."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from infra.own_rows import own_row, row_number
 from infra.running import libraries_print_to
 from tasks.errors import ConfigError
 from tasks.home import prepare_home
+from tasks.keys import PRIVACY_KEY, privacy_key
 from tasks.settings import Settings
 from tasks.storage import Storage
 from tasks.stores import disk_errors
@@ -38,13 +41,17 @@ STARTS = {
 
 @dataclass(frozen=True)
 class _Found:
-    """An explained prediction, whose it is, and its picture where one may be drawn."""
+    """An explained prediction, whose it is, and its picture where one may be drawn.
+
+    Personal values that somebody types are shown to him, and kept only where he says.
+    """
 
     who: str
     kind: str
     row: "ExplainedRow"
     png: bytes | None
     file_name: str
+    may_be_kept: bool
 
 
 def explain_version(
@@ -71,6 +78,10 @@ def explain_version(
     if found.png is None:
         console.print(Text("The images are personal, so no picture is drawn.", "dim"))
         return
+    if picture is None and not found.may_be_kept:
+        told = "The row has personal columns, so its picture is written with --picture FILE only."
+        console.print(Text(told, "dim"), soft_wrap=True)
+        return
     path = picture or settings.home_folder / "explanations" / found.file_name
     with disk_errors(str(path.parent)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,12 +104,14 @@ def _find(address: str, given: Sequence[str], settings: Settings) -> _Found:
     with storage.workspace() as folder:
         version = open_version(registry, number, folder)
         if wanted is None:
-            asked = _of_own(given, version)
+            with _home_key(settings, snapshot):
+                asked = _of_own(given, version)
         else:
             asked = _of_snapshot(wanted, snapshot, storage, version, address)
         kind, maximum = version.fitted["kind"], version.fitted.get("maximum")
         others = _others(snapshot, storage, version) if kind == "table" else None
         explained = explain_rows(version.model, asked, STEPS, others)
+    personal = {column.name for column in snapshot.columns if column.personal}
     hidden = kind == "image" and version.fitted["name"] in asked.personal
     return _Found(
         who=f"{registry.name} v{number}",
@@ -106,7 +119,22 @@ def _find(address: str, given: Sequence[str], settings: Settings) -> _Found:
         row=explained.rows[0],
         png=None if hidden else row_sheet(explained, asked.inputs, maximum, kind),
         file_name=f"{registry.name}-v{number}-row-{'yours' if wanted is None else wanted}.png",
+        may_be_kept=wanted is not None or personal.isdisjoint(version.columns),
     )
+
+
+@contextlib.contextmanager
+def _home_key(settings: Settings, snapshot: "Snapshot") -> Iterator[None]:
+    """What was hashed for the training can be hashed here: the home's key, if no other is set."""
+    if not snapshot.privacy_key or os.environ.get(PRIVACY_KEY, "").strip():
+        yield
+        return
+    shared = "://" in settings.storage_uri
+    os.environ[PRIVACY_KEY] = privacy_key(settings.home_folder, shared=shared).hex()
+    try:
+        yield
+    finally:
+        del os.environ[PRIVACY_KEY]
 
 
 def show_row(console: "Console", row: "ExplainedRow", who: str, kind: str) -> None:

@@ -38,7 +38,12 @@ def explain(
         ),
     ],
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="Where the picture is written.")
+        Path | None,
+        typer.Option(
+            "--picture",
+            help="Where the picture is written. Default: in the home, but for a row of yours with "
+            "personal columns, which has none then.",
+        ),
     ] = None,
 ) -> None:
     """Show what decided one prediction of a registered version, and draw it."""

@@ -35,17 +35,25 @@ def own_row(given: Sequence[str], version: "RegisteredVersion") -> "pd.DataFrame
         DataError: A value is not of its column's kind.
     """
     kind, path = version.fitted["kind"], Path(given[0])
-    is_file = len(given) == 1 and path.suffix and "=" not in given[0]
-    if is_file and not path.is_file() and kind != "text":
+    names_file = len(given) == 1 and path.suffix and "=" not in given[0]
+    if names_file and not _is_there(path) and kind != "text":
         raise ConfigError(
             f"There is no file {path}; expected the number of a row, a file, or column=value."
         )
     if kind == "image":
         return _image(path, version.fitted)
-    if is_file and path.is_file():
-        return _frame(_from_json(path), version)
+    if names_file and _is_there(path):
+        return _frame(_one_object(path), version)
     pairs = dict(_pair(value, version) for value in given)
     return _frame(pairs, version)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it is a file; a text that is longer than a path can be is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _pair(value: str, version: "RegisteredVersion") -> tuple[str, Any]:
@@ -60,11 +68,15 @@ def _pair(value: str, version: "RegisteredVersion") -> tuple[str, Any]:
     return name, content
 
 
-def _from_json(path: Path) -> Mapping[str, Any]:
+def _from_json(path: Path) -> Any:
     try:
-        found = json.loads(path.read_text())
+        return json.loads(path.read_text())
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path} cannot be read as JSON: {type(error).__name__}.") from None
+
+
+def _one_object(path: Path) -> Mapping[str, Any]:
+    found = _from_json(path)
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
     if not isinstance(found, dict):
@@ -108,11 +120,20 @@ def _value(name: str, value: Any, is_number: bool) -> Any:
 
 def _image(path: Path, fitted: Mapping[str, Any]) -> NDArray[Any]:
     height, width, channels = fitted["shape"]
-    if path.suffix == ".json" and path.is_file():
-        found = json.loads(path.read_text())
-        pixels = next(iter(found.values())) if isinstance(found, dict) else found
-        return np.asarray([pixels])
-    if not path.is_file():
+    if path.suffix == ".json" and _is_there(path):
+        found = _from_json(path)
+        pixels = next(iter(found.values()), None) if isinstance(found, dict) else found
+        try:
+            image = np.asarray([pixels])
+        except ValueError:
+            image = np.empty(0, object)
+        if image.dtype.kind in "iuf":
+            return image
+        raise ConfigError(
+            f"{path} holds no image; expected its pixels as lists of numbers, {height} rows of "
+            f"{width}."
+        )
+    if not _is_there(path):
         raise ConfigError(
             "Images are given as files; expected the number of a row of the snapshot, a picture, "
             "or a JSON file with its pixels."

@@ -147,7 +147,7 @@ def grad_cam(
         def score(change: Any, rows: NDArray[np.int64] = rows) -> Any:
             call = layer.call
             with (
-                replaced(layer, lambda *given: call(*given) + change),
+                replaced(layer, lambda *given, **named: call(*given, **named) + change),
                 without_softmax(network),
             ):
                 return _picked(network(inputs[rows], training=False), wanted[rows])

@@ -63,7 +63,11 @@ def shorten(name: str, longest: int = 16) -> str:
 def as_png(figure: "Figure") -> bytes:
     """A figure as the bytes of a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
 
+    # a dollar sign in somebody's data begins no formula
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     stream = io.BytesIO()
     # without the name of the software the bytes depend on the picture only
     FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})

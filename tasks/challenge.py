@@ -18,7 +18,7 @@ from tasks.metrics import measure
 from tasks.registry import SPLIT, Registry
 from tasks.rules import Comparison
 from tasks.sequence_metrics import comparable_rows
-from tasks.significance import paired_difference
+from tasks.significance import paired_difference, why_untold
 from tasks.slice_comparison import Compared, compare_slices
 from tasks.snapshots import read_snapshot
 from tasks.storage import Storage
@@ -138,7 +138,7 @@ def compare(
 
 def gain_over_baseline(
     storage: Storage, prepared: PreparedData, evaluation: Evaluation, config: GateConfig
-) -> Difference | None:
+) -> Difference | str | None:
     """By how much the model is better than the simplest baseline on the test rows.
 
     Args:
@@ -149,12 +149,14 @@ def gain_over_baseline(
 
     Returns:
         With an interval whose lower end alone is as sure as is asked for, since nobody asks whether
-        it is worse than no model. None where the baseline's predictions were not kept, or the
-        metric is undefined.
+        it is worse than no model. None where the baseline's predictions were not kept; a text where
+        they cannot tell, which says why.
     """
     if evaluation.simplest is None:
         return None
-    return paired_difference(
+    rows = storage.array(prepared.test.rows)
+    clusters = cluster_rows(storage, prepared, rows, config.clusters)
+    found = paired_difference(
         prepared.snapshot.problem,
         config.metric,
         storage.array(prepared.test.judged_by),
@@ -162,10 +164,9 @@ def gain_over_baseline(
         storage.array(evaluation.simplest),
         classes=prepared.classes,
         confidence=2 * config.confidence - 1,
-        clusters=cluster_rows(
-            storage, prepared, storage.array(prepared.test.rows), config.clusters
-        ),
+        clusters=clusters,
     )
+    return why_untold(config.metric, clusters) if found is None else found
 
 
 def _measured(
@@ -189,20 +190,16 @@ def _measured(
         compared = compared.some(same)
         members = None if members is None else members[same]
     truth, ours, theirs = compared.truth, compared.ours, compared.theirs
+    difference = paired_difference(
+        problem, config.metric, truth, ours, theirs, classes=classes,
+        confidence=config.confidence, clusters=compared.clusters,
+    )  # fmt: skip
     return Comparison(
         champion,
         rows=len(truth),
         challenger=measure(problem, truth, ours, classes=classes),
         champion=measure(problem, truth, theirs, classes=classes),
-        difference=paired_difference(
-            problem,
-            config.metric,
-            truth,
-            ours,
-            theirs,
-            classes=classes,
-            confidence=config.confidence,
-            clusters=compared.clusters,
-        ),
+        difference=difference,
+        obstacle="" if difference else why_untold(config.metric, compared.clusters),
         slices=() if members is None else compare_slices(slices, members, compared, config),
     )

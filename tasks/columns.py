@@ -193,3 +193,15 @@ def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(f"'{name[:40]}'" for name in names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown or "no columns"
+
+
+def class_titles(classes: Sequence[str], *, is_personal: bool) -> tuple[str, ...]:
+    """The classes as they may be shown: by their places where the label is personal.
+
+    Args:
+        classes: The labels in the order of their indices.
+        is_personal: Whether nobody is to see them.
+    """
+    if not is_personal:
+        return tuple(classes)
+    return tuple(f"class {number}" for number in range(1, len(classes) + 1))

@@ -1,13 +1,12 @@
 """What people decide about a model: which version serves, against the gate or past it, and why."""
 
-import difflib
 from collections.abc import Iterable
 
 from tasks.aliases import Aliases
 from tasks.errors import ConfigError
 from tasks.history import CHAMPION, PREVIOUS, Move, Mover, moves_in
 from tasks.registry import PROOF, Registry
-from tasks.versions import find_version
+from tasks.versions import find_version, require_registered
 
 NO_REASON = "no reason was given"
 
@@ -37,14 +36,14 @@ def promote_version(
     registry = find_model(uri, name)
     with registry.lock() as hold:
         aliases = Aliases(registry, hold)
-        version = _version(registry, wanted)
+        version = find_version(registry, wanted)
         before = aliases.holder(CHAMPION)
         if version == before:
             raise ConfigError(
                 f"v{version} is the champion of {name} already; expected another version. Nothing "
                 f"is to be done, or name one of {_numbers(registry.versions()[0], but=version)}."
             )
-        is_proved = PROOF in registry.version(version).tags
+        is_proved = _is_proved(registry, version)
         if not is_proved and not force:
             raise ConfigError(
                 f"v{version} of {name} has no proof: no fresh process has loaded it and predicted "
@@ -66,7 +65,8 @@ def roll_back(
     """Puts a champion from before into service again.
 
     The version that is rolled back is marked, and the gate never promotes it again. `previous` is
-    then the champion before that one, so a second rollback goes one further back.
+    then the champion before that one, so a second rollback goes one further back. None without a
+    proof is gone back to, though it may have served by force.
 
     Args:
         uri: Address of the registry.
@@ -76,7 +76,7 @@ def roll_back(
         wanted: Number of the version, or an alias; None for `previous`.
 
     Raises:
-        ConfigError: No such model, version or alias, or nothing to go back to.
+        ConfigError: No such model, version or alias, nothing to go back to, or no proof.
         ServiceError: MLflow does not answer.
     """
     registry = find_model(uri, name)
@@ -85,7 +85,7 @@ def roll_back(
         version = (
             _previous(registry, aliases)
             if wanted is None
-            else _earlier(registry, aliases, _version(registry, wanted))
+            else _earlier(registry, aliases, find_version(registry, wanted))
         )
         move = aliases.move(
             aliases.back_to(version), kind="rollback", version=version, mover=mover,
@@ -113,34 +113,20 @@ def find_model(uri: str, name: str) -> Registry:
         ConfigError: There is none.
     """
     registry = Registry.at(uri, name)
-    known = registry.names()
-    if name in known:
-        return registry
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    question = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ConfigError(
-        f"There is no registered model {name!r}.{question} Expected one of "
-        f"{', '.join(known) or 'those that a run registers; none has been yet'}."
-    )
-
-
-def _version(registry: Registry, wanted: str) -> int:
-    """The number of a version, given as 3, v3, challenger or @challenger."""
-    given = wanted.strip().removeprefix("@")
-    number = given.removeprefix("v")
-    return find_version(registry, number if number.isdigit() else given)
+    require_registered(registry)
+    return registry
 
 
 def _previous(registry: Registry, aliases: Aliases) -> int:
     """The version that a rollback goes to."""
     champion, (there, _) = aliases.holder(CHAMPION), registry.versions()
     for number in (aliases.holder(PREVIOUS), *reversed(aliases.champions)):
-        if number != champion and number in there:
+        if number and number != champion and number in there and _is_proved(registry, number):
             return number
     serves = f"v{champion} is its champion" if champion else "it has no champion"
     raise ConfigError(
-        f"{registry.name} has nothing to go back to: {serves}, and no champion before it is left "
-        f"to serve; expected one. Choose a version yourself: roundhouse promote "
+        f"{registry.name} has nothing to go back to: {serves}, and no champion before it that has "
+        f"its proof is left to serve; expected one. Choose a version yourself: roundhouse promote "
         f'{registry.name} VERSION --because "..."'
     )
 
@@ -155,12 +141,24 @@ def _earlier(registry: Registry, aliases: Aliases, version: int) -> int:
         )
     earlier = [number for number in aliases.champions if number != champion]
     if version in earlier or version == aliases.holder(PREVIOUS):
-        return version
+        if _is_proved(registry, version):
+            return version
+        raise ConfigError(
+            f"v{version} of {registry.name} has no proof: no fresh process has loaded it and "
+            "predicted as training did. Expected a version that its run has verified. To put it in "
+            "service all the same, which is recorded: roundhouse promote "
+            f'{registry.name} {version} --force --because "..."'
+        )
     known = f"expected one of {_numbers(earlier)}" if earlier else "there is none before today's"
     raise ConfigError(
         f"v{version} of {registry.name} is no champion to go back to; {known}. To put it in "
         f'service all the same: roundhouse promote {registry.name} {version} --because "..."'
     )
+
+
+def _is_proved(registry: Registry, version: int) -> bool:
+    """Whether a fresh process has loaded a version and predicted with it as training did."""
+    return PROOF in registry.version(version).tags
 
 
 def _numbers(versions: Iterable[int], but: int | None = None) -> str:

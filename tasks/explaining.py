@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tasks import attribution, outputs, texts
 from tasks.appraisal import ExplainedRow
+from tasks.columns import class_titles
 from tasks.explained_rows import Choice
 from tasks.importance import column_groups, shapley_values
 from tasks.layers import compiled
@@ -182,7 +183,9 @@ def _output_of(model: Model, asked: Asked, row: int, answer: NDArray[np.float32]
         told = HIDDEN if fitted["name"] in asked.personal else _named([best], fitted)[0]
         words = f"the probability of this token after token {place + (fitted['start'] is None)}"
     else:
-        told, words = classes[best], f"the probability of {classes[best]}"
+        is_personal = fitted["label"] in asked.personal
+        told = class_titles(classes, is_personal=is_personal)[best]
+        words = f"the probability of {told}"
         words += f" for word {place + 1}" if problem == "token_classification" else ""
     flat = best if problem == "classification" else token * answer.shape[-1] + best
     return _Output(flat, float(given[best]), told, words, is_probability=True)

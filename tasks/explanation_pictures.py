@@ -35,8 +35,11 @@ def importance_bars(importances: Sequence[Importance], metric: str) -> bytes:
     figure, (axes,) = make_canvas(1, (5 + margin, 1.2 + 0.24 * len(shown)), left=margin)
     means, deviations = ([getattr(one, key) for one in shown] for key in ("mean", "deviation"))
     axes.barh(
-        names, means, xerr=deviations, color=BLUE, height=0.66, error_kw={"ecolor": INK, "lw": 1}
-    )
+        range(len(shown)), means, xerr=deviations, color=BLUE, height=0.66,
+        error_kw={"ecolor": INK, "lw": 1},
+    )  # fmt: skip
+    # by their places: two long names may be shortened to the same
+    axes.set_yticks(range(len(shown)), names)
     axes.axvline(0, color=GREY, lw=1)
     lost = f"Loss of {metric} when the column is shuffled"
     set_labels(axes, "Importance of columns, test rows", lost, "")
@@ -210,8 +213,7 @@ def _wrapped(parts: Sequence[tuple[str, float]]) -> list[list[tuple[float, str, 
     lines: list[list[tuple[float, str, float]]] = [[]]
     left = 0.0
     for name, value in parts:
-        # a dollar sign begins a formula, for matplotlib
-        text = shorten(name, 40).replace("$", r"\$")
+        text = shorten(name, 40)
         wide = CHARACTER * (len(text) + 1) + 0.04
         if left + wide > WIDTH - 0.3 and lines[-1]:
             lines.append([])

@@ -48,7 +48,7 @@ def export_model(
 ) -> Exports:
     """Makes the forms that are asked for, and keeps those that lose no more than is allowed."""
     storage = Storage(context.storage_uri)
-    original: ExportFormat = "keras" if trained.network.uri.endswith(".keras") else "onnx"
+    original: ExportFormat = "keras" if trained.suffix == ".keras" else "onnx"
     forms = forms_of(config, original)
     if not forms:
         return Exports(metric=gate.metric)

@@ -15,6 +15,11 @@ from tasks.metrics import BINARY
 ROWS_OF_A_RATE = 10
 RESAMPLES = 1_000
 PARITY, ODDS = "demographic_parity", "equalised_odds"
+# what fairlearn calls them
+RATES = {
+    PARITY: ("selection_rate_difference",),
+    ODDS: ("true_positive_rate_difference", "false_positive_rate_difference"),
+}
 Rates = Callable[..., NDArray[np.float64]]
 
 
@@ -60,9 +65,15 @@ def measure_gap(
         parts = [partition.codes == group for group in groups]
         return gap.model_copy(update=_of_values(truth, predictions, parts, confidence))
     predicted = predictions.argmax(axis=1)
-    return gap.model_copy(
-        update=_of_classes(partition.codes, truth, predicted, classes, groups, confidence)
-    )
+    fields = _of_classes(partition.codes, truth, predicted, classes, groups, confidence)
+    if few := fields.pop("few"):
+        names = ", ".join(f"'{partition.names[groups[place]]}'" for place in few)
+        fields.setdefault(
+            "reason",
+            f"fewer than {ROWS_OF_A_RATE} rows of a class, or of the rest, are in {names}, whose "
+            "rate of true or of false positives is left out",
+        )
+    return gap.model_copy(update=fields)
 
 
 def _of_values(
@@ -101,7 +112,7 @@ def _of_classes(
     groups: NDArray[np.int64],
     confidence: float,
 ) -> dict[str, Any]:
-    """The fields of a gap of classes.
+    """The fields of a gap of classes, and as `few` the groups that lack one of the rates.
 
     Args:
         codes: The number of each row's group, [rows].
@@ -111,7 +122,7 @@ def _of_classes(
         groups: Numbers of the groups that are compared.
         confidence: Of the intervals.
     """
-    fields: dict[str, Any] = {"intervals": {}, "labels": {}}
+    fields: dict[str, Any] = {"intervals": {}, "labels": {}, "few": ()}
     # of two classes, the gaps of either are those of the other
     first = 1 if len(classes) == BINARY else 0
     tables = {
@@ -128,26 +139,30 @@ def _of_classes(
             )
             continue
         label = max(known, key=lambda label: known[label])
-        compared = np.isfinite(rates(tables[label])).all(axis=0)
-        kept = np.isin(codes, groups[compared])
-        is_one, given = labels[kept] == label, predicted[kept] == label
-        fields[name] = _fairlearn(name, is_one, given, codes[kept])
-        fields["intervals"][name] = _interval(tables[label][compared], rates, confidence)
+        fields[name] = max(
+            _fairlearn(rate, labels == label, predicted == label, codes, groups[compared])
+            for rate, compared in zip(RATES[name], np.isfinite(rates(tables[label])), strict=True)
+        )
+        fields["intervals"][name] = _interval(tables[label], rates, confidence)
         fields["labels"][name] = classes[label]
+        lacking = [~np.isfinite(rates(table)).all(axis=0) for table in tables.values()]
+        fields["few"] = tuple(np.flatnonzero(np.any(lacking, axis=0)))
     return fields
 
 
 def _fairlearn(
-    name: str, is_one: NDArray[np.bool_], given: NDArray[np.bool_], groups: NDArray[np.int32]
+    rate: str,
+    is_one: NDArray[np.bool_],
+    given: NDArray[np.bool_],
+    codes: NDArray[np.int32],
+    groups: NDArray[np.int64],
 ) -> float:
+    """The largest difference of a rate between groups."""
     from fairlearn import metrics
 
-    difference = {
-        PARITY: metrics.demographic_parity_difference,
-        ODDS: metrics.equalized_odds_difference,
-    }[name]
-    truth, found = is_one.astype(np.int64), given.astype(np.int64)
-    return float(difference(truth, found, sensitive_features=groups))
+    kept = np.isin(codes, groups)
+    truth, found = is_one[kept].astype(np.int64), given[kept].astype(np.int64)
+    return float(getattr(metrics, rate)(truth, found, sensitive_features=codes[kept]))
 
 
 def _tables(
@@ -170,21 +185,20 @@ def _given(tables: NDArray[np.int64], least: int = 1) -> NDArray[np.float64]:
 
 
 def _positives(tables: NDArray[np.int64], least: int = ROWS_OF_A_RATE) -> NDArray[np.float64]:
-    """The rates of true and of false positives, [..., 2, groups]; NaN where either is of few."""
+    """The rates of true and of false positives, [..., 2, groups]; NaN where one is of few rows."""
     ones, others = tables[..., 2] + tables[..., 3], tables[..., 0] + tables[..., 1]
     rates = np.stack(
         [tables[..., 3] / np.maximum(ones, 1), tables[..., 1] / np.maximum(others, 1)], axis=-2
     )
-    few = np.minimum(ones, others) < least
-    return np.where(few[..., None, :], np.nan, rates)
+    return np.where(np.stack([ones, others], axis=-2) < least, np.nan, rates)
 
 
 def _widest(rates: NDArray[np.float64]) -> Any:
-    """The largest difference between groups of any of the rates, [...]; NaN for less than two."""
-    known = np.isfinite(rates).all(axis=-2)
-    top = np.where(np.isfinite(rates), rates, -np.inf).max(axis=-1)
-    low = np.where(np.isfinite(rates), rates, np.inf).min(axis=-1)
-    return np.where(known.sum(axis=-1) > 1, (top - low).max(axis=-1), np.nan)
+    """The largest difference between groups of any rate, [...]; NaN where one has not two."""
+    known = np.isfinite(rates)
+    top = np.where(known, rates, -np.inf).max(axis=-1)
+    low = np.where(known, rates, np.inf).min(axis=-1)
+    return np.where(known.sum(axis=-1) > 1, top - low, np.nan).max(axis=-1)
 
 
 def _interval(tables: NDArray[np.int64], rates: Rates, confidence: float) -> tuple[float, float]:
@@ -198,7 +212,7 @@ def _interval(tables: NDArray[np.int64], rates: Rates, confidence: float) -> tup
         ],
         axis=1,
     )
-    gaps = _widest(rates(drawn, 1))
+    gaps = _widest(np.where(np.isfinite(rates(tables)), rates(drawn, 1), np.nan))
     return _ends(gaps[np.isfinite(gaps)], confidence)
 
 

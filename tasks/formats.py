@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import math
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,9 +151,11 @@ def read_whole_numbers(path: Path, width: int) -> np.ndarray:
     try:
         rows = np.loadtxt(lines, delimiter=",", dtype=np.int64, ndmin=2, comments=None)
     except ValueError as error:
+        # as NumPy says it, but for the value, which may be anybody's
+        told = re.sub(r"string '.*?' to", "a value to", str(error), flags=re.DOTALL)
         raise SourceError(
-            f"The file {path} is not a table of whole numbers: {error}. {ANEW}"
-        ) from error
+            f"The file {path} is not a table of whole numbers: {told}. {ANEW}"
+        ) from None
     if rows.shape[1] != width:
         raise SourceError(
             f"The file {path} has {rows.shape[1]} values in a row; expected {width}. {ANEW}"

@@ -244,6 +244,7 @@ TRAINING_MODULES = (
     "tasks.treatments",
     "tasks.trees",
     "tasks.unseen",
+    "tasks.versions",
     "tasks.validation",
     "tasks.verdicts",
     "tasks.verification",

@@ -48,7 +48,7 @@ def judge(
     *,
     rows: int,
     trial: bool = False,
-    gain: Difference | None = None,
+    gain: Difference | str | None = None,
     slices: Slices = NO_SLICES,
     costs: Costs = UNKNOWN_COSTS,
 ) -> Verdict:
@@ -62,7 +62,8 @@ def judge(
         config: The rules.
         rows: Number of test rows.
         trial: Only some of the rows were used, so the model is not for service.
-        gain: Over the simplest baseline, with how sure that is; None if only figures are known.
+        gain: Over the simplest baseline, with how sure that is; a text if nobody can tell, and why;
+            None if only figures are known.
         slices: The model's figures in each slice of the test rows.
         costs: What it takes to serve the model; not needed without a budget.
 

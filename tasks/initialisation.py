@@ -1,6 +1,5 @@
 """The registered version that a network starts from, as a file in the storage."""
 
-import difflib
 import json
 import logging
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from tasks.snapshots import read_snapshot
 from tasks.stages import stage
 from tasks.storage import Storage
 from tasks.unseen import described_columns, rows_tested
+from tasks.versions import find_version
 
 SCHEME = "models:/"
 NETWORK_FILE = "artifacts/network.keras"
@@ -34,39 +34,6 @@ def parse_address(address: str) -> tuple[str, str | int]:
         return name, alias
     name, _, version = name.rpartition("/")
     return name, int(version)
-
-
-def find_version(registry: Registry, wanted: str | int, address: str) -> int:
-    """The version that an address stands for now.
-
-    Raises:
-        ConfigError: There is no such model, version or alias.
-    """
-    versions, aliases = registry.versions()
-    if not versions:
-        nearest = difflib.get_close_matches(registry.name, registry.names(), n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise ConfigError(
-            f"model.initial_weights is {address}, and no version of {registry.name!r} is "
-            f"registered; expected a registered model.{hint} Run that pipeline first, or correct "
-            "the address."
-        )
-    if isinstance(wanted, int):
-        if wanted not in versions:
-            raise ConfigError(
-                f"model.initial_weights is {address}; {registry.name!r} has the versions "
-                f"{', '.join(map(str, versions[-10:]))}. Name one of them, or an alias: "
-                f"models:/{registry.name}@champion."
-            )
-        return wanted
-    if wanted not in aliases:
-        known = ", ".join(f"{alias} (v{number})" for alias, number in sorted(aliases.items()))
-        raise ConfigError(
-            f"model.initial_weights is {address}; {registry.name!r} has "
-            f"{f'the aliases {known}' if known else 'no alias'}. Name one of them, or a version: "
-            f"models:/{registry.name}/{versions[-1]}."
-        )
-    return aliases[wanted]
 
 
 def require_unseen(
@@ -114,6 +81,7 @@ def require_unseen(
         "tasks.snapshots",
         "tasks.splitting",
         "tasks.unseen",
+        "tasks.versions",
     ),
     reuse=False,
 )
@@ -137,7 +105,10 @@ def find_initial_weights(
         )
     name, wanted = parse_address(address)
     registry, storage = Registry(context, name), Storage(context.storage_uri)
-    number = find_version(registry, wanted, address)
+    try:
+        number = find_version(registry, str(wanted))
+    except ConfigError as error:
+        raise ConfigError(f"model.initial_weights is {address}. {error}") from None
     with storage.workspace() as folder:
         path = registry.fetch(number, NETWORK_FILE, folder)
         if path is None:

@@ -85,6 +85,11 @@ class TrainedModel(Handoff):
     consumption: Consumption | None = None
     data_wait_share: float | None = None
 
+    @property
+    def suffix(self) -> str:
+        """`.keras`, or `.onnx` of another estimator; also where the stored file is encrypted."""
+        return ".onnx" if ".onnx" in self.network.uri.rpartition("/")[2] else ".keras"
+
 
 class Evaluation(Handoff):
     """How the model does on the test rows.

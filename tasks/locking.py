@@ -29,6 +29,8 @@ CLAIM = "mlflow.roundhouse.claim."
 SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_RENEWALS = 0.5, 10.0
 # a claim that nobody has renewed for so long, by the watch of the one who waits, is a dead one's
 CLAIM_SECONDS = 60.0
+# whoever has not renewed for so long gives up by itself, well before others may take over
+GIVEN_UP_SECONDS = 40.0
 logger = logging.getLogger(__name__)
 
 
@@ -104,12 +106,14 @@ class Claim:
         self._tags, self._deadline = tags, deadline
         self._key = CLAIM + uuid.uuid4().hex
         self._number, self._renewals = 0, 0
+        self._renewed = time.monotonic()
         self._ended, self._lost = threading.Event(), False
         self._renewal = threading.Thread(target=self._renew, daemon=True, name="registry-claim")
         # of each other claim, what it said when, by our own clock
         self._seen: dict[str, tuple[str, float]] = {}
 
     def __enter__(self) -> "Claim":
+        self._renewed = time.monotonic()
         self._write()
         try:
             self._number = 1 + max((n for n, _ in self._others().values()), default=0)
@@ -125,9 +129,12 @@ class Claim:
         self._leave()
 
     def stands(self) -> bool:
-        """Whether the claim is there still."""
-        self._lost = self._lost or self._key not in self._tags.read()
+        """Whether the claim is there still, and was renewed in time all along; once lost, ever."""
+        self._lost = self._lost or self._key not in self._tags.read() or self._is_late()
         return not self._lost
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._renewed > GIVEN_UP_SECONDS
 
     def _wait(self) -> None:
         told = ""
@@ -166,7 +173,11 @@ class Claim:
 
     def _write(self) -> None:
         content = {"number": self._number, "process": _this_process(), "renewals": self._renewals}
+        started = time.monotonic()
         self._tags.write(self._key, json.dumps(content))
+        # by a write that took so long, others may have taken over: what it brought back is no claim
+        self._lost = self._lost or self._is_late()
+        self._renewed = started
 
     def _renew(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_RENEWALS):

@@ -9,40 +9,57 @@ the commonest given names. A name that nothing tells of, in lower case above all
 from __future__ import annotations
 
 import re
+import unicodedata
 
 PHONE, EMAIL, CARD, ACCOUNT, NAME = "[PHONE]", "[EMAIL]", "[CARD]", "[ACCOUNT]", "[NAME]"
 
-EMAIL_ADDRESS = re.compile(r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)+")
+# of the characters that RFC 5322 allows, those that people have in their addresses
+EMAIL_ADDRESS = re.compile(r"\w[\w.%+'\u2019&-]*@[\w-]+(?:\.[\w-]+)+")
+# within numbers: also those that do not break, that are narrow, or stand for a space
+SPACES = r" \t_\u00a0\u2007\u2009\u202f"
 # ISO 13616: country, two check digits, up to thirty characters, often in groups of four
-IBAN = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?\b")
+IBAN = re.compile(
+    rf"\b[A-Za-z]{{2}}[0-9]{{2}}(?:[{SPACES}-]?[A-Za-z0-9]{{4}}){{2,7}}"
+    rf"(?:[{SPACES}-]?[A-Za-z0-9]{{1,3}})?(?![^\W_])"
+)
 IBAN_CHARACTERS = range(15, 35)
-NUMBERS = re.compile(r"\+?\(?[0-9][0-9 ()./\u2010-\u2015-]{4,40}[0-9]")
+NUMBERS = re.compile(rf"\+?\(?[0-9][0-9{SPACES}()./\u2010-\u2015-]{{4,40}}[0-9]")
 # a point behind a long run of digits ends a sentence, or a price of many millions
-SEPARATOR = re.compile(r"([ /]|(?<=[0-9]{8})\.)")
-DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,2}\1[0-9]{2,4}")
+SEPARATOR = re.compile(rf"([{SPACES}/]|(?<=[0-9]{{8}})\.)")
+DATE = re.compile(r"([0-9]{1,2}|[0-9]{4})([-/.])([0-9]{1,2})\2([0-9]{2}|[0-9]{4})")
+DAYS, MONTHS, YEARS = range(1, 32), range(1, 13), range(1900, 2101)
 # year, month and day without separators
 DAY = re.compile(r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
 # the North American plan: area, exchange, line
 NORTH_AMERICAN = re.compile(r"(?:1[ .-]?)?\(?[2-9][0-9]{2}\)?[ .-]?[2-9][0-9]{2}[ .-][0-9]{4}")
+# of the United States
+SOCIAL_SECURITY = re.compile(r"[0-9]{3}[ -][0-9]{2}[ -][0-9]{4}")
 # E.164 allows fifteen digits; national numbers behind a trunk zero have nine to eleven
 INTERNATIONAL_DIGITS, NATIONAL_DIGITS = range(7, 16), range(9, 12)
 # ISO/IEC 7812
 CARD_DIGITS = range(12, 20)
 LONG_RUN, LONG_GROUPS, GROUPS = 8, 12, range(3, 7)
 
-WORD = r"[A-Z\u00c0-\u00d6\u00d8-\u00de][\w'\u2019-]*[\w]"
-FURTHER = rf"(?: (?:[A-Z]\.? )?{WORD}){{0,2}}"
-TITLED = re.compile(rf"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor)\b\.? +({WORD}{FURTHER})")
-GREETED = re.compile(
-    rf"\b(?:(?:[Dd]ear|DEAR|[Hh]i|HI|[Hh]ello|HELLO|[Hh]ey|[Hh]iya)|[Gg]ood (?:morning|evening)),?"
-    rf" +({WORD})"
+# capitals of the Latin, Greek, Cyrillic and Armenian letters
+CAPITAL = "".join(chr(code) for code in range(0x41, 0x530) if chr(code).isupper())
+WORD = rf"[{CAPITAL}][\w'\u2019-]*[\w]"
+PARTICLES = r"(?:(?:al|bin|da|de|del|della|den|der|di|dos|du|el|la|le|ten|ter|van|von) ){0,3}"
+FURTHER = rf"(?: (?:[A-Z]\.? )?{PARTICLES}{WORD}){{0,2}}"
+TITLED = re.compile(
+    rf"\b(?:(?i:mr|mrs|mx|dr|prof|professor)\b\.? +((?:\w+['\u2019-])*\w+{FURTHER}))"
 )
-INTRODUCED = re.compile(rf"\b(?:[Mm]y name is|[Nn]ame:|[Cc]all me|[Ss]igned,?) +({WORD}{FURTHER})")
+# in small letters these are words besides
+MISS = re.compile(rf"\b(?:Ms|MS|Miss|MISS)\b\.? +({WORD}{FURTHER})")
+GREETED = re.compile(rf"\b(?i:dear|hi|hello|hey|hiya|good (?:morning|evening)),? +({WORD})")
+INTRODUCED = re.compile(
+    rf"\b(?:(?i:my name is|name:|call me|signed,?)|I['\u2019]m(?= [{CAPITAL}][a-z])) "
+    rf"+({WORD}{FURTHER})"
+)
 CLOSED = re.compile(
-    r"\b(?:[Rr]egards|[Ss]incerely|[Cc]heers|[Tt]hanks|[Yy]ours|[Ll]ove)"
+    r"\b(?i:regards|sincerely|cheers|thanks|yours|love)"
     rf"(?:,\s*|\s*\n\s*)({WORD}{FURTHER})\s*$"
 )
-CUES = (TITLED, GREETED, INTRODUCED, CLOSED)
+CUES = (TITLED, MISS, GREETED, INTRODUCED, CLOSED)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -91,7 +108,7 @@ GIVEN_NAMES = _words(
     Zachary Zoe
     """
 )
-GIVEN = re.compile(rf"\b({WORD})(?: ((?:[A-Z]\. )?{WORD}))?")
+GIVEN = re.compile(rf"\b({WORD})(?: ((?:[A-Z]\. )?{PARTICLES}{WORD}))?")
 
 
 def mask(text: str) -> str:
@@ -116,7 +133,7 @@ def is_card(digits: str) -> bool:
 
 def is_iban(text: str) -> bool:
     """Whether a text is an IBAN by its check digits (ISO 13616: ISO 7064, modulo 97)."""
-    characters = text.replace(" ", "").upper()
+    characters = re.sub(rf"[{SPACES}-]", "", text).upper()
     if len(characters) not in IBAN_CHARACTERS:
         return False
     moved = characters[4:] + characters[:4]
@@ -135,10 +152,11 @@ def _masked(text: str) -> str:
 
 def _of_iban(found: re.Match[str]) -> str:
     """The match with an IBAN masked; words behind it, which may look like more of it, are kept."""
-    groups = found[0].split(" ")
-    for count in range(len(groups), 0, -1):
-        if is_iban(" ".join(groups[:count])):
-            return " ".join([ACCOUNT, *groups[count:]])
+    # the separators are pieces as well
+    pieces = re.split(rf"([{SPACES}-])", found[0])
+    for end in range(len(pieces), 0, -2):
+        if is_iban("".join(pieces[:end])):
+            return "".join([ACCOUNT, *pieces[end:]])
     return found[0]
 
 
@@ -172,7 +190,8 @@ def _thing(pieces: list[str], start: int) -> tuple[int, str]:
 
 def _kind(text: str) -> str:
     """What a number is; empty where it is none of those that are masked."""
-    if any(DATE.fullmatch(piece.strip("().")) for piece in text.split(" ")):
+    text = re.sub(rf"[{SPACES}]", " ", text)
+    if any(_is_date(piece.strip("().")) for piece in text.split(" ")):
         return ""
     groups = re.findall(r"[0-9]+", text)
     digits = "".join(groups)
@@ -187,10 +206,24 @@ def _kind(text: str) -> str:
     shortest = min(map(len, groups[:-1] or groups))
     if shortest > 2 and is_card(digits):  # noqa: PLR2004
         return CARD
+    if SOCIAL_SECURITY.fullmatch(text):
+        return ACCOUNT
     if len(groups) == 1:
         return ACCOUNT if len(digits) >= LONG_RUN and not DAY.fullmatch(digits) else ""
     is_grouped = shortest in GROUPS and max(map(len, groups)) in GROUPS and "/" not in text
     return ACCOUNT if is_grouped and len(digits) >= LONG_GROUPS else ""
+
+
+def _is_date(text: str) -> bool:
+    """Whether a text can be a day: the year first or last, day and month in either order."""
+    found = DATE.fullmatch(text)
+    if found is None:
+        return False
+    first, second, last = int(found[1]), int(found[3]), int(found[4])
+    if len(found[1]) > 2:  # noqa: PLR2004  # digits of a year
+        return first in YEARS and second in MONTHS and last in DAYS
+    is_day = (first in DAYS and second in MONTHS) or (first in MONTHS and second in DAYS)
+    return is_day and (len(found[4]) == 2 or last in YEARS)  # noqa: PLR2004
 
 
 def _of_cue(found: re.Match[str]) -> str:
@@ -204,7 +237,9 @@ def _of_given(found: re.Match[str]) -> str:
     """A given name, and the capitalised word behind it, which is its surname as a rule."""
     first, second = found[1], found[2]
     bare = re.sub(r"['\u2019]s$", "", first)
-    if bare.title() not in GIVEN_NAMES or not (bare.istitle() or bare.isupper()):
+    plain = unicodedata.normalize("NFD", bare.partition("-")[0])
+    name = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    if name.title() not in GIVEN_NAMES or not (bare.istitle() or bare.isupper()):
         if second is None:
             return found[0]
         # what stands behind may be a given name itself

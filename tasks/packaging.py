@@ -179,7 +179,7 @@ def package_model(context: RunContext, prepared: PreparedData, trained: TrainedM
     """Saves the MLflow model and stores its files."""
     storage = Storage(context.storage_uri)
     texts = ("tokenizers",) if prepared.kind == "text" else ()
-    is_network = trained.network.uri.endswith(".keras")
+    is_network = trained.suffix == ".keras"
     requirements = server_requirements((*trained.libraries, *texts), is_network=is_network)
     network, preprocessing = map(storage.path, (trained.network, prepared.preprocessing))
     with storage.workspace() as folder:

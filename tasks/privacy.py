@@ -140,6 +140,11 @@ def _obstacle(column: Column, dataset: Dataset) -> str:
         return f"and the role '{column.role}', which is needed as it is; expected 'none'"
     if protection not in fitting:
         return f"which does not fit its kind '{kind}'; expected one of {', '.join(fitting)}"
+    if protection == "hash" and column.role == "feature" and kind != "category":
+        return (
+            f"which for a feature of kind '{kind}' depends on how a value is written, so a served "
+            "one would not be known; expected the kind 'category'"
+        )
     if protection == "mask" and dataset.problem == "token_classification":
         return "which would change the words that the tags belong to; expected none or drop"
     if missing := needed - given:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import ProofFailed
+from tasks.errors import ProofFailed, ServiceError
 from tasks.handoffs import RunContext, Snapshot
 from tasks.keys import without_keys
 from tasks.settings import PROJECT_FOLDER
@@ -120,14 +120,15 @@ class Prover:
         """Asks and waits for the answer.
 
         Raises:
-            ProofFailed: It answered with an error, ended, or did not answer in time.
+            ProofFailed: It answered with an error.
+            ServiceError: It ended or did not answer in time.
         """
         said_before = os.fstat(self._log.fileno()).st_size
         line = self._exchange(json.dumps(question).encode() + b"\n", timeout_seconds)
         if not line:
             last_words = self._last_words(said_before)
             self.close()
-            raise ProofFailed(
+            raise ServiceError(
                 f"The fresh process that loads {question['uri']} ended or gave no answer within "
                 f"{timeout_seconds:g} s; its last words: {last_words}. Look for "
                 "a lack of memory, and run the pipeline again."
@@ -253,8 +254,7 @@ def prove_registered(
         timeout_seconds: How long to wait for the answer.
 
     Raises:
-        ProofFailed: The model cannot be loaded with its requirements alone, does not take the rows,
-            or takes rows that it has to refuse.
+        ProofFailed: It needs more than its requirements, or takes rows that it is to refuse.
     """
     with Storage(context.storage_uri).workspace() as folder, _shared.lock:
         question = _question("proof", context, uri, snapshot, rows, folder)

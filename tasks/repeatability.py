@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from tasks.appraisal import Lineage
 from tasks.config import PipelineConfig
-from tasks.devices import find_hardware
+from tasks.devices import find_hardware, has_accelerator
 from tasks.errors import ConfigError
 from tasks.fingerprints import by_content, code_digest, environment_digest
 from tasks.freshness import training_modules
@@ -19,6 +19,9 @@ COMMIT_SHOWN = 12
 
 def configuration_of(lineage: Lineage) -> PipelineConfig:
     """The configuration of then, with the precision that `auto` stood for.
+
+    Whether operations are deterministic stays as it was: TensorFlow's deterministic ones sum in
+    another order, so they would not give the bits of a training that was done without them.
 
     Raises:
         ConfigError: Today's code has other settings.
@@ -61,6 +64,11 @@ def cautions_about(registry: Registry, lineage: Lineage, config: PipelineConfig)
     else:
         now = find_hardware(config.training.precision)
     found += other_machine(lineage.trained.hardware, now)
+    if has_accelerator(lineage.trained.hardware) and not config.training.deterministic:
+        found.append(
+            "The training of then was not deterministic, and a GPU sums in another order each "
+            "time. Versions of a pipeline with training.deterministic=true come out bit for bit."
+        )
     if lineage.trained.resumed_from:
         found.append(
             f"The training of then was interrupted and went on after epoch "

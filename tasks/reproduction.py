@@ -55,7 +55,7 @@ def compare_version(
     reproduction = Reproduction(
         name=registered.name,
         version=registered.version,
-        identical=difference.identical,
+        identical=difference.identical and gap == 0,
         digest=weights_digest(expected),
         reproduced_digest=weights_digest(found),
         arrays=len(expected),
@@ -64,7 +64,7 @@ def compare_version(
         rows=len(rows.truth),
         prediction_difference=gap,
         cautions=cautions,
-        sentence=in_a_sentence(lineage, difference, gap, weights_digest(expected)),
+        sentence=in_a_sentence(lineage, difference, gap, weights_digest(expected), len(rows.truth)),
         seconds=trained.seconds,
     )
     tracking.log_files(context, {"reproduction.json": reproduction.model_dump_json(indent=2)})
@@ -83,7 +83,9 @@ def largest_gap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(np.nan_to_num(gaps, nan=np.inf).max(initial=0.0))
 
 
-def in_a_sentence(lineage: Lineage, difference: WeightDifference, gap: float, digest: str) -> str:
+def in_a_sentence(
+    lineage: Lineage, difference: WeightDifference, gap: float, digest: str, compared: int
+) -> str:
     """What came of a reproduction.
 
     Args:
@@ -91,29 +93,32 @@ def in_a_sentence(lineage: Lineage, difference: WeightDifference, gap: float, di
         difference: Of the weights.
         gap: Largest difference of the predictions.
         digest: Of the version's weights.
+        compared: Rows that were predicted by both.
     """
     who = f"{lineage.registered.name} v{lineage.registered.version}"
-    rows = f"{lineage.evaluation.rows:,} test rows"
-    if difference.identical:
+    rows = f"{compared:,} test rows"
+    if difference.identical and gap == 0:
         return (
             f"{who} came out again bit for bit: all weights are the same (digest "
             f"{digest[:DIGEST_SHOWN]}), and so are the predictions of {rows}"
         )
-    weights = (
-        "the weights are of other shapes"
-        if difference.largest is None
-        else f"the weights differ by up to {difference.largest:.2g} ({difference.name})"
+    weights = f"the weights differ by up to {difference.largest or 0:.2g} ({difference.name})"
+    if difference.identical:
+        weights = f"the weights are the same (digest {digest[:DIGEST_SHOWN]})"
+    elif difference.largest is None:
+        weights = "the weights are of other shapes"
+    predictions = (
+        f"the predictions of {rows} by up to {gap:.2g}"
+        if gap
+        else (f"the predictions of {rows} are the same")
     )
-    return (
-        f"{who} came out again, but not bit for bit: {weights}, the predictions of {rows} by up to "
-        f"{gap:.2g}"
-    )
+    return f"{who} came out again, but not bit for bit: {weights}, {predictions}"
 
 
 def _registered_network(registry: Registry, lineage: Lineage, folder: Path) -> Path:
     """A copy of the network that the version holds."""
-    version, network = lineage.registered, Path(lineage.trained.network.uri)
-    path = registry.fetch(version.version, f"artifacts/network{network.suffix}", folder)
+    version, suffix = lineage.registered, lineage.trained.suffix
+    path = registry.fetch(version.version, f"artifacts/network{suffix}", folder)
     if path is None:
         raise ConfigError(
             f"v{version.version} of {version.name} has no network in the registry any more; "

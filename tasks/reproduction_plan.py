@@ -62,7 +62,7 @@ def plan_reproduction(address: str, settings: Settings) -> ReproductionPlan:
     cautions = cautions_about(registry, lineage, config)
     for caution in cautions:
         logger.warning(caution)
-    is_there = storage.has(lineage.checks.snapshot.file)
+    is_there = storage.can_read(lineage.checks.snapshot.file)
     return ReproductionPlan(
         lineage=lineage,
         config=config,

@@ -115,14 +115,16 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def chance_of(gain: Callable[[Index, Index], float], draw: Drawing) -> float:
+def chance_of(
+    gain: Callable[[Index, Index], float], draw: Drawing, resamples: int = RESAMPLES
+) -> float:
     """How likely so large a gain is, either way, where the two were swapped at random."""
     from scipy import stats
 
     index = np.arange(draw.count)
     found = stats.permutation_test(
         (index, index + draw.count), lambda first, second: gain(draw(first), draw(second)),
-        permutation_type="samples", vectorized=False, n_resamples=RESAMPLES,
+        permutation_type="samples", vectorized=False, n_resamples=resamples,
         batch=max(1, DRAWN_AT_ONCE // draw.rows), rng=np.random.default_rng(0),
     )  # fmt: skip
     return float(found.pvalue)
@@ -169,20 +171,38 @@ def metric_interval(
     rows = len(truth)
     if rows and problem == "classification" and metric == "accuracy" and clusters is None:
         return wilson(int(np.sum(predictions.argmax(axis=1) == truth)), rows, confidence)
-    step = max(1, -(-rows // rows_at_most))
-    some, found = truth[::step], predictions[::step]
-    score = scorer(problem, metric, some, found, None, classes)
-    draw = Drawing(len(some), None if clusters is None else clusters[::step])
+    some = evenly_spaced(rows, rows_at_most)
+    score = scorer(problem, metric, truth[some], predictions[some], None, classes)
+    draw = Drawing(len(some), None if clusters is None else clusters[some])
     ends = bootstrap_interval(score, draw, confidence, resamples)
     middle = score(np.arange(len(some))) if ends else math.nan
     if ends is None or not math.isfinite(middle):
         return None
-    if step > 1 and clusters is None:
+    if len(some) < rows:
         value = scorer(problem, metric, truth, predictions, None, classes)(np.arange(rows))
-        share = math.sqrt(len(some) / rows)
-        ends = (value + (ends[0] - middle) * share, value + (ends[1] - middle) * share)
+        ends = of_all_rows(ends, middle, value, len(some) / rows if clusters is None else 1.0)
         middle = value
     return _not_too_sure(problem, metric, truth, middle, ends)
+
+
+def evenly_spaced(rows: int, at_most: int) -> Index:
+    """Row numbers from first to last, all of them or so many."""
+    return np.linspace(0, rows - 1, min(rows, at_most)).round().astype(np.int64)
+
+
+def of_all_rows(
+    ends: tuple[float, float], middle: float, value: float, share: float
+) -> tuple[float, float]:
+    """The interval of all rows from that of a share of them, around what all of them have.
+
+    Args:
+        ends: Of the share.
+        middle: The figure of the share.
+        value: The figure of all rows.
+        share: Of the rows, where each tells something; 1 where those left out tell nothing new.
+    """
+    narrowed = math.sqrt(share)
+    return value + (ends[0] - middle) * narrowed, value + (ends[1] - middle) * narrowed
 
 
 def wilson(right: int, rows: int, confidence: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import Literal
 from tasks.config import GateConfig
 from tasks.judgement import Difference, Rule, Verdict
 from tasks.metrics import HIGHER_IS_BETTER, is_better
-from tasks.significance import rows_to_decide
+from tasks.significance import rows_to_decide, why_untold
 
 WHOSE = {
     "majority": "the majority class's",
@@ -163,14 +163,25 @@ def baseline_beaten(
     value: float,
     name: str,
     baseline: Mapping[str, float],
-    gain: Difference | None,
+    gain: Difference | str | None,
 ) -> Rule:
-    """The metric is beyond a baseline's by the margin, and better than it not by chance alone."""
+    """The metric is beyond a baseline's by the margin, and better than it not by chance alone.
+
+    Args:
+        config: Gives the metric and the margin.
+        value: The model's figure.
+        name: The baseline's.
+        baseline: Its figures.
+        gain: Over it, with how sure that is; a text says why nobody can tell; None where only the
+            figures are known.
+    """
     theirs, margin = baseline.get(config.metric), config.baseline_margin
-    share = 1 + margin if HIGHER_IS_BETTER[config.metric] else 1 - margin
-    bound = None if theirs is None else theirs * share
+    sign = 1 if HIGHER_IS_BETTER[config.metric] else -1
+    # of a figure below 0 as well, a margin asks for more
+    bound = None if theirs is None else theirs + sign * abs(theirs) * margin
     beyond = bound is not None and is_better(config.metric, value, bound)
-    sure = gain is None or gain.low > 0
+    untold, gain = (gain, None) if isinstance(gain, str) else ("", gain)
+    sure = not untold and (gain is None or gain.low > 0)
     by = f" by {margin:.0%}" if margin else ""
     verb = "beats" if beyond and sure else "does not surely beat" if beyond else "does not beat"
     whose = f"{WHOSE[name]} {'unknown figure' if theirs is None else figure(theirs)}{by}"
@@ -180,13 +191,15 @@ def baseline_beaten(
         passed=beyond and sure,
         value=value,
         bound=bound,
-        reason=f"{verb} {whose}{_unsure(gain, needed) if gain and beyond and not sure else ''}",
+        reason=f"{verb} {whose}{_unsure(gain, needed, untold) if beyond and not sure else ''}",
         difference=gain,
         rows_to_decide=needed,
     )
 
 
-def _unsure(gain: Difference, needed: int | None) -> str:
+def _unsure(gain: Difference | None, needed: int | None, untold: str) -> str:
+    if gain is None:
+        return f": {untold}"
     return f": a gain of {gain_in_words(gain)} on {rows_in_words(gain)}; {_what_would_tell(needed)}"
 
 
@@ -201,10 +214,7 @@ def against_champion(comparison: Comparison, config: GateConfig) -> Rule:
     theirs = comparison.champion.get(config.metric)
     difference = comparison.difference
     if comparison.obstacle or value is None or theirs is None or difference is None:
-        cause = (
-            comparison.obstacle
-            or f"{config.metric} is undefined on the rows of both, or they are too few"
-        )
+        cause = comparison.obstacle or why_untold(config.metric, None)
         reason = f"cannot be compared with {champion}: {cause} ({REPLACE})"
         return Rule(name=name, passed=False, value=value, bound=None, reason=reason)
     share = MARGINS[name] if config.margin is None else config.margin
@@ -236,6 +246,14 @@ def _in_words(
     needed: int | None,
 ) -> str:
     """The rule as a part of a sentence: what it found, by which figures, and what would decide."""
+    if difference.low == difference.high == 0:
+        return (
+            f"is no better than champion v{comparison.version}: both predict the same on all "
+            f"{rows_in_words(difference)}"
+            if outcome != "held"
+            else f"predicts the same as champion v{comparison.version} on all "
+            f"{rows_in_words(difference)}"
+        )
     verb, by = VERBS[config.rule][outcome], f" by more than {figure(margin)}" if margin else ""
     if outcome == "held" and difference.high < 0:
         verb, by = "is worse than", f" by no more than {figure(margin)}"

@@ -12,11 +12,14 @@ from tasks.judgement import Difference
 from tasks.metrics import HIGHER_IS_BETTER
 from tasks.resampling import (
     BY_LABEL,
+    RESAMPLES,
     ROWS_AT_MOST,
     RULE_OF_THREE,
     Drawing,
     bootstrap_interval,
     chance_of,
+    evenly_spaced,
+    of_all_rows,
 )
 from tasks.rescoring import Index, scorer
 
@@ -34,6 +37,8 @@ def paired_difference(
     classes: Sequence[str] = (),
     confidence: float = 0.95,
     clusters: NDArray[np.int64] | None = None,
+    rows_at_most: int = ROWS_AT_MOST,
+    resamples: int = RESAMPLES,
 ) -> Difference | None:
     """By how much a model is better than another on the same rows, and how sure that is.
 
@@ -60,10 +65,13 @@ def paired_difference(
         classes: The labels in the order of their indices; only for the tags of words.
         confidence: Of the interval, between 0 and 1.
         clusters: Which cluster each row is in, [n]; None where each stands alone.
+        rows_at_most: Of more rows as many, evenly spaced, are drawn, as in
+            `tasks.resampling.metric_interval`; the test is then that of a normal distribution with
+            this interval, but for the accuracy's, which counts all rows.
+        resamples: How often is drawn, and swapped.
 
     Returns:
-        Positive where ours is the better model, whether or not the metric is an error. Of more
-        than 20,000 rows the interval is that of as many, evenly spaced, and so wider. None where
+        Positive where ours is the better model, whether or not the metric is an error. None where
         the metric is undefined on these rows, or there are too few of them, in all or of a class.
     """
     rows = len(truth)
@@ -80,25 +88,31 @@ def paired_difference(
         return Difference(
             value=0, low=0, high=0, confidence=confidence, chance=1, rows=rows, clusters=count
         )
-    step = -(-rows // ROWS_AT_MOST)
-    if step > 1:
-        truth, ours, theirs = truth[::step], ours[::step], theirs[::step]
-        clusters = None if clusters is None else clusters[::step]
-        gain = _gain(problem, metric, truth, ours, theirs, classes)
-    draw = Drawing(len(truth), clusters)
-    ends = bootstrap_interval(lambda rows: gain(rows, rows + draw.rows), draw, confidence)
-    if ends is None:
+    some = evenly_spaced(rows, rows_at_most)
+    if len(some) < rows:
+        gain = _gain(problem, metric, truth[some], ours[some], theirs[some], classes)
+    draw = Drawing(len(some), None if clusters is None else clusters[some])
+    ends = bootstrap_interval(
+        lambda chosen: gain(chosen, chosen + draw.rows), draw, confidence, resamples
+    )
+    middle = gain(np.arange(draw.rows), np.arange(draw.rows) + draw.rows)
+    if ends is None or not math.isfinite(middle):
         return None
+    ends = of_all_rows(ends, middle, value, len(some) / rows if clusters is None else 1.0)
+    won, lost = 0, 0
     if problem == "classification" and metric == "accuracy":
-        found = disagreements(truth, ours, theirs)
-        ends = _outer(ends, agresti_min(*found, len(truth), confidence))
-        chance = mcnemar(*found) if clusters is None else chance_of(gain, draw)
-    else:
-        chance = chance_of(gain, draw)
+        won, lost = disagreements(truth, ours, theirs)
+        ends = _outer(ends, agresti_min(won, lost, rows, confidence))
     if metric in BY_LABEL or problem == "token_classification":
-        reach = RULE_OF_THREE / len(truth)
+        reach = RULE_OF_THREE / rows
         ends = _outer(ends, (value - reach, value + reach))
     low, high = ends
+    if won + lost and clusters is None:
+        chance = mcnemar(won, lost)
+    elif len(some) < rows:
+        chance = _normal_chance(value, ends, confidence)
+    else:
+        chance = chance_of(gain, draw, resamples)
     return Difference(
         value=value, low=low, high=high, confidence=confidence, chance=chance, rows=rows,
         clusters=count,
@@ -117,6 +131,14 @@ def _gain(
     score = scorer(problem, metric, truth, ours, theirs, classes)
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     return lambda first, second: sign * (score(first) - score(second))
+
+
+def _normal_chance(value: float, ends: tuple[float, float], confidence: float) -> float:
+    """How likely so large a value is by chance, as normal as an interval has it; two-sided."""
+    from scipy import stats
+
+    error = (ends[1] - ends[0]) / 2 / stats.norm.isf((1 - confidence) / 2)
+    return float(2 * stats.norm.sf(abs(value) / error)) if error else float(not value)
 
 
 def _outer(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
@@ -164,6 +186,21 @@ def agresti_min(won: int, lost: int, rows: int, confidence: float) -> tuple[floa
         math.sqrt(more + less - (more - less) ** 2 / count) / count
     )
     return float(middle - reach), float(middle + reach)
+
+
+def why_untold(metric: str, clusters: NDArray[np.int64] | None) -> str:
+    """Why there is no `paired_difference`, as the end of a sentence.
+
+    Args:
+        metric: The gate's.
+        clusters: Which cluster each of the compared rows is in; None where each stands alone.
+    """
+    if clusters is not None and len(np.unique(clusters)) < 2:  # noqa: PLR2004  # nothing to draw from
+        return (
+            "all of the rows are in one group or day, which tells nothing of others; with "
+            "gate.clusters=none each row counts for itself"
+        )
+    return f"{metric} is undefined on the rows of both, or they are too few"
 
 
 def rows_to_decide(difference: Difference, bound: float) -> int | None:

@@ -105,8 +105,11 @@ def _difference(compared: Compared, metric: str, confidence: float) -> Differenc
 
     For the accuracy of classes it is the interval of Agresti and Min, as in `tasks.significance`;
     for all others, and for clusters, the normal one with the bootstrap's standard error (Efron and
-    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12).
+    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12). A slice that is one cluster is
+    asked about that cluster alone, so its rows are what is drawn.
     """
+    if compared.clusters is not None and len(np.unique(compared.clusters)) == 1:
+        compared = replace(compared, clusters=None)
     rows, clusters = len(compared.truth), compared.clusters
     value = _gain(metric, *_figures(compared, metric))
     if compared.problem == "classification" and metric == "accuracy" and clusters is None:

@@ -87,8 +87,9 @@ def nothing_lost(comparison: Comparison, config: GateConfig, bound: float) -> Ru
     sign = 1.0 if HIGHER_IS_BETTER[config.metric] else -1.0
     gains = {part: sign * (part.challenger - part.champion) for part in comparison.slices}
     worst = sorted(comparison.slices, key=lambda part: gains[part])
-    beyond = [part for part in worst if part.difference is not None and gains[part] < -bound]
-    lost = [part for part in beyond if part.difference and part.difference.high < 0]
+    beyond = [part for part in worst if gains[part] < -bound]
+    # of what nobody can tell, chance is no excuse
+    lost = [part for part in beyond if part.difference is None or part.difference.high < 0]
     against, count = f"champion v{comparison.version}", len(comparison.slices)
     if lost:
         reason = f"loses more than {figure(bound)} against {against} in {_lost(lost)}"
@@ -123,19 +124,30 @@ def gap_kept(name: str, gaps: Sequence[FairnessGap], bound: float) -> Rule:
     verdict = "no more than" if passed else "more than"
     reason = (
         f"has a gap of {words} of {figure(value)}{told} between the groups of '{worst.column}', "
-        f"{verdict} the {figure(bound)} allowed"
+        f"{verdict} the {figure(bound)} allowed{_partly(name, gaps)}"
     )
     return Rule(name=name, passed=passed, value=value, bound=bound, reason=reason)
+
+
+def _partly(name: str, gaps: Sequence[FairnessGap]) -> str:
+    """Which groups a gap leaves out in part, as a sentence's end."""
+    told = [f"'{gap.column}': {gap.reason}" for gap in gaps if gap.reason and name == "odds_gap"]
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _lost(parts: Sequence[ComparedSlice]) -> str:
     shown = [
         f"{part.name}: {figure(part.challenger)} after {figure(part.champion)} on the same "
-        f"{part.rows:,} rows, a gain of {gain_in_words(part.difference)}"
+        f"{part.rows:,} rows, {_sureness(part)}"
         for part in parts[:NAMED]
-        if part.difference
     ]
     return _and_more(shown, len(parts))
+
+
+def _sureness(part: ComparedSlice) -> str:
+    if part.difference is None:
+        return "too few of a class to tell whether by chance"
+    return f"a gain of {gain_in_words(part.difference)}"
 
 
 def _some(parts: Sequence[Slice], metric: str, slices: Slices) -> str:

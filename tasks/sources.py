@@ -20,6 +20,7 @@ from tasks.datasets import Dataset, PublishedFile, get_dataset
 from tasks.errors import ChecksumMismatch, SourceError
 from tasks.formats import unpacked
 from tasks.handoffs import Source, SourceFile
+from tasks.scratch import process_folder
 from tasks.stores import disk_errors
 
 logger = logging.getLogger(__name__)
@@ -49,14 +50,14 @@ def find_source(
     (`.gz`) or not, directly or in the dataset's folder, or one Parquet file with the dataset's
     columns; for a dataset that is a folder, it is that folder. Files from an address are fetched
     once; with the checksum "none", or where none was published, they may have grown, and are
-    fetched anew.
+    fetched anew. Those of a dataset with protected columns are raw, so they go with the process.
 
     Args:
         name: Name of the dataset.
         location: A folder, http(s) address or object-store address, from the configuration.
         data_dir: The same, from the settings.
         checksum: `published`: refuse any but the published bytes.
-        downloads: Folder for fetched files.
+        downloads: Folder for fetched files that may be kept.
         timeout_seconds: How long to wait for an answer from an address.
         privacy_key: Id of the key by which its columns are hashed; empty where none is.
 
@@ -67,6 +68,8 @@ def find_source(
         ServiceError: An address does not answer.
     """
     dataset = get_dataset(name)
+    if any(column.protection != "none" for column in dataset.columns):
+        downloads = process_folder() / "downloads"
     if dataset.is_folder:
         return _hashed_by(privacy_key, _folder_source(dataset, location, data_dir))
     bundled = None if location else dataset.bundled_folder

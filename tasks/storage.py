@@ -96,6 +96,8 @@ class Storage:
         if copy is not None and copy.is_file() and file_sha256(copy) == stored.sha256:
             return copy
         if not self._is_complete(stored):
+            if self._is_complete(other := _other_form(stored)):
+                return self.path(other)
             raise StorageError(
                 f"The stored file {stored.uri} is missing or cut short; expected {stored.size} "
                 "bytes. Run the pipeline again with --force to make it anew."
@@ -130,6 +132,11 @@ class Storage:
         stored = self.own(stored)
         is_hidden = stored.uri.endswith(ENCRYPTED)
         return is_hidden == bool(self._cipher) and self._is_complete(stored)
+
+    def can_read(self, stored: StoredFile) -> bool:
+        """Whether a stored file is there in full, encrypted or not."""
+        stored = self.own(stored)
+        return self._is_complete(stored) or self._is_complete(_other_form(stored))
 
     def own(self, stored: StoredFile) -> StoredFile:
         """The same bytes at their address in this storage, which may have moved since."""
@@ -269,6 +276,13 @@ class Storage:
             raise other_key(f"The storage {self.uri}", written.decode(), given)
         if given or not self.is_local:
             _settled.add((self.uri, given))
+
+
+def _other_form(stored: StoredFile) -> StoredFile:
+    """The same bytes encrypted if they are not, and the other way round: a key may come later."""
+    plain = stored.uri.removesuffix(ENCRYPTED)
+    uri = plain if plain != stored.uri else f"{plain}{ENCRYPTED}"
+    return stored.model_copy(update={"uri": uri})
 
 
 # storages whose key is known to fit, as asking a remote one takes time

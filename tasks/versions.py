@@ -30,21 +30,41 @@ def parse_address(address: str) -> tuple[str, str]:
     return found["name"], found["number"] or found["alias"] or CHAMPION
 
 
+def require_registered(registry: Registry) -> None:
+    """Makes sure that there is a registered model of that name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    known = registry.names()
+    if registry.name in known:
+        return
+    nearest = difflib.get_close_matches(registry.name, known, n=1, cutoff=0.5)
+    question = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ConfigError(
+        f"There is no registered model {registry.name!r}.{question} Expected one of "
+        f"{', '.join(known) or 'those that a run registers; none has been yet'}."
+    )
+
+
 def find_version(registry: Registry, wanted: str) -> int:
     """The number of the version that has an alias or a number now.
+
+    Args:
+        registry: The registered model.
+        wanted: A number or an alias, as in 3, v3, challenger or @challenger.
 
     Raises:
         ConfigError: There is no such model, version or alias.
     """
     versions, aliases = registry.versions()
     if not versions:
-        known = registry.names()
-        nearest = difflib.get_close_matches(registry.name, known, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        require_registered(registry)
         raise ConfigError(
-            f"There is no registered model {registry.name!r}.{hint} Expected one of "
-            f"{', '.join(known) or 'those that a run registers; none has been yet'}."
+            f"{registry.name} has no version any more; expected one that a run has registered."
         )
+    wanted = wanted.strip().removeprefix("@")
+    wanted = wanted[1:] if re.fullmatch(r"v\d+", wanted) else wanted
     if wanted.isdigit():
         if int(wanted) in versions:
             return int(wanted)
@@ -54,11 +74,10 @@ def find_version(registry: Registry, wanted: str) -> int:
         )
     if wanted in aliases:
         return aliases[wanted]
-    known_aliases = ", ".join(f"{alias} (v{number})" for alias, number in sorted(aliases.items()))
+    known = ", ".join(f"{alias} (v{number})" for alias, number in sorted(aliases.items()))
     raise ConfigError(
-        f"{registry.name} has no alias {wanted!r}; expected {known_aliases or 'a version, as it '}"
-        f"{'' if known_aliases else 'has none'}, or a version such as "
-        f"{registry.name}/{versions[-1]}."
+        f"{registry.name} has no alias {wanted!r}; expected {known or 'none, as it has no alias'}, "
+        f"or a version such as {registry.name}/{versions[-1]}."
     )
 
 

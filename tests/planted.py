@@ -126,9 +126,9 @@ def write_all(folder: Path) -> None:
     (folder / "SMSSpamCollection").write_text("\n".join(lines) + "\n")
 
 
-def _configuration(dataset: str, place: str, **others: Any) -> Callable[[Path], PipelineConfig]:
-    def make(data: Path) -> PipelineConfig:
-        location = str(data / place)
+def _configuration(dataset: str, place: str, **others: Any) -> Callable[[str], PipelineConfig]:
+    def make(data: str) -> PipelineConfig:
+        location = f"{data}/{place}"
         small: dict[str, Any] = {
             "pipeline": f"private-{dataset.partition('_')[0]}",
             "ingestion": {"dataset": dataset, "location": location, "checksum": "none"},

@@ -1,11 +1,12 @@
 """What a model is for and what it was made from: purpose, data, checks and preparation."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tasks import remote
 from tasks.appraisal import Lineage
+from tasks.columns import class_titles
 from tasks.datasets import DATASETS
 from tasks.handoffs import CheckedData, Column, PreparedData, RunContext
 from tasks.model_card.document import (
@@ -19,7 +20,7 @@ from tasks.model_card.document import (
     listed,
     section,
 )
-from tasks.model_card.measured import ClassFigures, Measured, class_names
+from tasks.model_card.measured import ClassFigures, Measured
 
 # more classes are not told one by one
 CLASSES = 12
@@ -40,7 +41,10 @@ STRATEGIES = {
 
 def subtitle(prepared: PreparedData) -> str:
     """What the model does, as a sentence without an end."""
-    label, names = prepared.snapshot.label.name, class_names(prepared)
+    label, names = (
+        prepared.snapshot.label.name,
+        class_titles(prepared.classes, is_personal=prepared.snapshot.label.personal),
+    )
     match prepared.snapshot.problem:
         case "classification" if len(names) <= CLASSES:
             return f"Predicts {label}: {', '.join(names[:-1])} or {names[-1]}"
@@ -127,7 +131,7 @@ def data(lineage: Lineage, measured: Measured) -> Section | None:
 def sides(prepared: PreparedData, classes: tuple[ClassFigures, ...] = ()) -> Table:
     """The rows of each side of the split; by class where there are few enough of them."""
     found = {"Train": prepared.train, "Validation": prepared.validation, "Test": prepared.test}
-    names = class_names(prepared)
+    names = class_titles(prepared.classes, is_personal=prepared.snapshot.label.personal)
     shown = names if classes and len(names) <= CLASSES else ()
     total = sum(side.count for side in found.values())
     return Table(
@@ -176,9 +180,18 @@ def preparation(lineage: Lineage) -> Section | None:
         else None,
         tokens=_words(str(chosen.get("tokens"))) if is_text else None,
         vocabulary=f"{prepared.vocabulary:,} tokens" if is_text else None,
-        fitted_on="the training rows only; it travels inside the package",
+        fitted_on=_fitted_on(kinds, chosen),
     )
     return section("preparation", "Preparation", about)
+
+
+def _fitted_on(kinds: Collection[str], chosen: Mapping[str, Any]) -> str:
+    """From which rows the preparation knows what it knows."""
+    if "image" in kinds:
+        return "nothing; it travels inside the package"
+    if chosen.get("vocabulary"):
+        return "nothing: the vocabulary came with a pretrained network; it travels in the package"
+    return "the training rows only; it travels inside the package"
 
 
 def _configured(lineage: Lineage, stage: str) -> dict[str, Any]:

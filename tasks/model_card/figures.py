@@ -49,7 +49,10 @@ def performance(lineage: Lineage, measured: Measured) -> Section | None:
         theirs[f"champion v{before}"] = lineage.promotion.champion_metrics
     note = f"On {evaluation.rows:,} test rows, which neither trained it nor decided when to stop."
     if measured.intervals:
-        note += f" Intervals of {100 * CONFIDENCE:g} %, by the bootstrap."
+        note += (
+            f" Intervals of {100 * CONFIDENCE:g} %, by the bootstrap; Wilson's for an accuracy of "
+            "rows that do not belong together."
+        )
     table = metrics_table(evaluation.metrics, theirs, measured.intervals)
     pictures = {n: f for n, f in evaluation.pictures.items() if not n.startswith("learning")}
     return section("figures", "How it does", Notes((note,)), table, Pictures(pictures))

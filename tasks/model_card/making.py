@@ -85,7 +85,11 @@ def duration(seconds: float) -> str:
 def proof(found: Proof, package: Package) -> Section | None:
     """What a fresh process found as it loaded and asked the registered version."""
     latency = found.latency_median_ms
-    tail = "" if found.latency_p99_ms is None else f", {found.latency_p99_ms:.3g} at the 99th"
+    tail = (
+        ""
+        if found.latency_p99_ms is None
+        else f", {found.latency_p99_ms:.3g} ms at the 99th percentile"
+    )
     about = facts(
         predictions=f"{found.rows:,} reproduced by a fresh process, the largest difference is "
         f"{found.largest_difference:.1g} (allowed {found.tolerance:.1g})",
@@ -98,7 +102,7 @@ def proof(found: Proof, package: Package) -> Section | None:
         memory=f"{found.memory_bytes / 1e6:,.0f} MB more, loaded and serving"
         if found.memory_bytes
         else None,
-        latency=f"{latency:.3g} ms for a single row{tail} percentile" if latency else None,
+        latency=f"{latency:.3g} ms for a single row{tail}" if latency else None,
         requirements=listed(found.requirements) if found.requirements else None,
         pickle="deserialization off",
     )

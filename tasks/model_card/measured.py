@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tasks.columns import class_titles
 from tasks.handoffs import Column, PreparedData, Snapshot
 from tasks.judgement import Evaluation
 from tasks.resampling import wilson
@@ -93,13 +94,6 @@ class Measured:
     movement: Movement | None = None
 
 
-def class_names(prepared: PreparedData) -> tuple[str, ...]:
-    """The labels; numbers in their place where they are personal."""
-    if not prepared.snapshot.label.personal:
-        return prepared.classes
-    return tuple(f"class {number}" for number in range(1, len(prepared.classes) + 1))
-
-
 def class_figures(
     storage: Storage, prepared: PreparedData, evaluation: Evaluation
 ) -> tuple[ClassFigures, ...]:
@@ -110,7 +104,9 @@ def class_figures(
     right = truth[storage.array(evaluation.predictions).argmax(axis=1) == truth]
     found = np.bincount(right, minlength=len(prepared.classes))
     figures = []
-    for number, name in enumerate(class_names(prepared)):
+    for number, name in enumerate(
+        class_titles(prepared.classes, is_personal=prepared.snapshot.label.personal)
+    ):
         train, test = prepared.train.label_counts[number], prepared.test.label_counts[number]
         if not test:
             figures.append(ClassFigures(name, train, test, None))
@@ -149,15 +145,17 @@ def movement_since(
     if before.file.sha256 == snapshot.file.sha256:
         return Movement(version, before.rows, same=True)
     before = before.model_copy(update={"file": storage.own(before.file)})
-    if not storage.has(before.file):
+    if not storage.can_read(before.file):
         return None
-    then = {column.name: column.kind for column in before.columns}
+    same_key = before.privacy_key == snapshot.privacy_key
+    then = {column.name: _as_stored(column) for column in before.columns}
     compared = [
         column
         for column in snapshot.columns
         if column.role in ("feature", "label")
         and column.kind in ("numeric", "category")
-        and then.get(column.name) == column.kind
+        and then.get(column.name) == _as_stored(column)
+        and (same_key or column.protection != "hash")
     ]
     names = [column.name for column in compared]
     new, old = (read_snapshot(storage, side, names) for side in (snapshot, before))
@@ -166,6 +164,11 @@ def movement_since(
     known = [shift for shift in shifts if math.isfinite(shift.measure)]
     known.sort(key=lambda shift: (shift.column != first, -shift.measure))
     return Movement(version, before.rows, same=False, shifts=tuple(known))
+
+
+def _as_stored(column: Column) -> tuple[object, ...]:
+    """What has to be the same for two columns to hold the same kind of values."""
+    return column.kind, column.protection, column.range_width, column.prefix_length
 
 
 def _shift(column: Column, new: pyarrow.Table, old: pyarrow.Table) -> Shift:

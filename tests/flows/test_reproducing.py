@@ -12,7 +12,7 @@ import pytest
 
 import flows.reproducing
 from infra.reports import status_of
-from tasks import repeatability, reproduction_plan, stages, tracking
+from tasks import repeatability, reproduction, reproduction_plan, stages, tracking
 from tasks.appraisal import Explanation, Exports, ModelCard, Slices
 from tasks.config import (
     EvaluationConfig,
@@ -30,6 +30,7 @@ from tasks.judgement import FRESH_WEIGHTS, Promotion, Proof, Verdict
 from tasks.packaging import package_model
 from tasks.preprocessing import prepare_data
 from tasks.registration import register_model
+from tasks.registry import Registry
 from tasks.settings import Settings
 from tasks.summary import lineage_of, summarise_run
 from tasks.training import train_model
@@ -202,6 +203,32 @@ def test_weights_that_were_changed_are_noticed_with_the_largest_difference(
     assert "but not bit for bit: the weights differ by up to 0.25 (" in found.sentence
     assert f"({found.differs_most}), the predictions of" in found.sentence
     assert found.differs_most.endswith("kernel")
+
+
+def test_equal_weights_that_predict_otherwise_are_not_called_identical(
+    made: SimpleNamespace, compare_again: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = iter([0.0, 0.25])
+    honest = reproduction.predict
+    monkeypatch.setattr(
+        reproduction, "predict", lambda network, rows: honest(network, rows) + next(given)
+    )
+    found = compare_again("digits")
+    assert found.weight_difference == 0
+    assert not found.identical
+    assert "not bit for bit: the weights are the same (digest" in found.sentence
+    assert found.sentence.endswith(f"the predictions of {found.rows} test rows by up to 0.25")
+
+
+def test_a_gpu_without_deterministic_operations_is_cautioned(made: SimpleNamespace) -> None:
+    on_gpu = made.digits.trained.hardware.model_copy(update={"devices": ("GPU H200",)})
+    trained = made.digits.trained.model_copy(update={"hardware": on_gpu})
+    lineage = made.digits.model_copy(update={"trained": trained})
+    registry = Registry.at(made.settings.mlflow_uri, "digits")
+    *_, caution = repeatability.cautions_about(
+        registry, lineage, repeatability.configuration_of(lineage)
+    )
+    assert caution.startswith("The training of then was not deterministic, and a GPU sums")
 
 
 def test_other_code_is_said_with_the_commit_to_check_out(

@@ -95,6 +95,7 @@ def test_a_row_is_written_as_pairs_or_as_a_file(tmp_path: Any) -> None:
         (["age=3", "plan=x", "plann=y"], "takes no column 'plann'. Did you mean 'plan'"),
         (["three"], "Received 'three' for a row; expected the number of a row"),
         (["away.json"], "There is no file away.json"),
+        (["a word. " * 40], "There is no file a word"),
     ],
 )
 def test_a_row_that_does_not_suit_is_told(given: list[str], told: str) -> None:
@@ -109,9 +110,27 @@ def test_a_text_where_a_number_belongs_is_told_without_its_value() -> None:
 
 
 def test_a_text_needs_no_name() -> None:
-    for given in ("text=what a day = good", "what a day = good"):
+    # longer than the name of a file may be
+    long = "Call me. " + "please " * 60
+    for given, text in (("text=what a day = good", "what a day = good"), (long, long)):
         (value,) = own_row([given], TEXTS)["text"]
-        assert value == "what a day = good"
+        assert value == text
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("{}", "holds no image; expected its pixels as lists of numbers, 4 rows of 4"),
+        ('[["a"]]', "holds no image"),
+        ("[[1], [1, 2]]", "holds no image"),
+    ],
+)
+def test_a_file_without_an_image_is_told(content: str, told: str, tmp_path: Any) -> None:
+    path = tmp_path / "image.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=told):
+        own_row([str(path)], IMAGES)
 
 
 def test_a_picture_becomes_pixels_of_the_models_size(tmp_path: Any) -> None:

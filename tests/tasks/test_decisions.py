@@ -57,6 +57,16 @@ def test_a_rollback_goes_to_the_champion_before_and_a_second_one_further(context
     )
 
 
+def test_a_rollback_passes_over_versions_without_proof(context, served, back, promote):
+    Registry(context).client.delete_model_version_tag("trial", "2", PROOF)
+    with pytest.raises(ConfigError, match=r"v2 of trial has no proof: .* promote trial 2 --force"):
+        back(wanted="2")
+    back()
+    assert aliases(context)["champion"] == 1
+    move = promote("2", force=True)
+    assert move.forced
+
+
 def test_forward_again_is_a_promotion_and_the_way_back_is_there_again(
     context, served, back, promote
 ):

@@ -128,4 +128,9 @@ def test_what_was_stored_before_the_key_is_read_made_anew_and_told(
         assert [storage.read_bytes(before) for _ in range(2)] == [SECRET, SECRET]
     assert sum("are not encrypted" in message for message in caplog.messages) == 1
     assert not storage.has(before)
+    assert storage.can_read(before)
     assert storage.has(storage.put_bytes(SECRET))
+    # once it is deleted, as it says, whoever knows the old address finds what was made anew
+    Path(before.uri).unlink()
+    assert storage.can_read(before)
+    assert storage.read_bytes(before) == SECRET

@@ -59,6 +59,11 @@ def test_a_regression_is_measured_against_the_mean(context, prepare_table, train
     evaluation = evaluate_model.fn(context, prepared, trained, EvaluationConfig())
     assert evaluation.metrics["mae"] < evaluation.baselines["mean"]["mae"]
     assert set(evaluation.pictures) == {"learning_curves.png", "predicted_against_true.png"}
+    columns = [c.model_copy(update={"personal": True}) for c in prepared.snapshot.columns]
+    snapshot = prepared.snapshot.model_copy(update={"columns": tuple(columns)})
+    hidden = prepared.model_copy(update={"snapshot": snapshot})
+    evaluation = evaluate_model.fn(context, hidden, trained, EvaluationConfig())
+    assert set(evaluation.pictures) == {"learning_curves.png"}
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,20 @@ def test_values_of_personal_columns_are_nowhere(explain, prepare_people, context
     )
 
 
+def test_personal_labels_are_nowhere(explain, prepare_people, context):
+    prepared = prepare_people()
+    columns = [
+        column.model_copy(update={"personal": column.personal or column.role == "label"})
+        for column in prepared.snapshot.columns
+    ]
+    snapshot = prepared.snapshot.model_copy(update={"columns": tuple(columns)})
+    found = explain(prepared.model_copy(update={"snapshot": snapshot}))
+    text = found.model_dump_json() + Storage(context.storage_uri).read_bytes(found.report).decode()
+    assert "never" not in text
+    assert {row.prediction for row in found.rows} <= {"class 1", "class 2"}
+    assert {row.truth for row in found.rows} == {"hidden"}
+
+
 def test_images_have_pictures_of_heat_and_activations(explain, prepare_images):
     found = explain(prepare_images())
     assert found.importances == ()

@@ -4,6 +4,7 @@ from fairlearn.metrics import demographic_parity_difference, equalized_odds_diff
 
 from tasks.fairness import measure_gap
 from tasks.membership import Partition
+from tasks.slice_rules import gap_kept
 
 CLASSES = ("no", "yes")
 
@@ -102,3 +103,25 @@ def test_of_values_the_means_and_the_errors_of_groups_are_compared():
     assert found.errors == pytest.approx(2.5, abs=1e-5)
     assert found.intervals["predictions"][0] < 2.5 < found.intervals["predictions"][1]
     assert found.demographic_parity is None
+
+
+def test_a_group_without_one_class_is_judged_by_the_rate_that_it_has():
+    random = np.random.default_rng(0)
+    codes = np.repeat([0, 1, 2], [500, 500, 200]).astype(np.int32)
+    truth = np.where(codes == 2, 0, random.integers(0, 2, 1200))
+    truth[1000:1009] = 1
+    # two groups are always right; of the third half of the others are taken for the class
+    wrong = (codes == 2) & (random.random(1200) < 0.5) & (truth == 0)
+    given = np.where(wrong, 1, truth)
+    given[1000:1009] = 0
+    found = measure_gap(
+        "classification", "race", Partition(codes, ("a", "b", "c"), 3), truth,
+        np.eye(2, dtype=np.float32)[given], ("no", "yes"), least_rows=50, confidence=0.95,
+    )  # fmt: skip
+    assert found.equalised_odds == pytest.approx(wrong[codes == 2].sum() / 191)
+    low, high = found.intervals["equalised_odds"]
+    assert 0.4 < low < found.equalised_odds < high < 0.65
+    assert "'c', whose rate of true or of false positives is left out" in found.reason
+    rule = gap_kept("odds_gap", (found,), 0.1)
+    assert not rule.passed
+    assert "('race': fewer than 10 rows of a class, or of the rest, are in 'c'" in rule.reason

@@ -1,10 +1,12 @@
+import numpy as np
 import pytest
 
 from tasks.config import GateConfig
 from tasks.errors import ConfigError
 from tasks.gate import judge
 from tasks.judgement import Difference
-from tasks.rules import Comparison, Costs
+from tasks.rules import Comparison, Costs, baseline_beaten
+from tasks.significance import why_untold
 
 BASELINES = {"majority": {"accuracy": 0.103, "log_loss": 2.3}, "linear": {"accuracy": 0.95}}
 
@@ -207,6 +209,37 @@ def test_a_baseline_that_is_beaten_by_luck_is_not_beaten():
     )
     assert lucky.rules[0].rows_to_decide == 850
     assert verdict(0.12, baselines=alone, gain=sure(0.017, width=0.01)).promoted
+
+
+def test_a_baseline_with_which_nobody_can_compare_is_not_beaten():
+    found = verdict(0.131, gain=why_untold("accuracy", np.zeros(270, int)))
+    assert not found.promoted
+    assert found.reason.startswith(
+        "accuracy 0.1310 does not surely beat the majority class's 0.1030: all of the rows are in "
+        "one group or day, which tells nothing of others; with gate.clusters=none each row counts"
+    )
+
+
+def test_a_margin_over_a_baseline_below_zero_asks_for_more():
+    bad = {"mean": {"r2": -0.01}}
+    for value, beats in ((-0.012, False), (-0.008, False), (-0.004, True)):
+        rule = baseline_beaten(
+            GateConfig(metric="r2", baseline_margin=0.5), value, "mean", bad["mean"], None
+        )
+        assert rule.passed is beats
+
+
+def test_a_model_that_predicts_the_same_is_told_to():
+    same = Difference(value=0, low=0, high=0, confidence=0.95, chance=1, rows=270)
+    figures = {"accuracy": 0.978}
+    comparison = Comparison(3, 270, figures, figures, same)
+    lost = verdict(comparison=comparison, rule="better")
+    assert not lost.promoted
+    assert lost.reason == (
+        "accuracy 0.9780 is no better than champion v3: both predict the same on all 270 rows; not "
+        "promoted"
+    )
+    assert "and predicts the same as champion v3 on all" in verdict(comparison=comparison).reason
 
 
 def test_a_margin_over_the_baseline_is_asked_of_the_figure_itself():

@@ -67,8 +67,12 @@ def test_nothing_is_asked_where_nothing_is_configured(find: Callable[..., Any]) 
     ("address", "said"),
     [
         ("models:/trail@champion", "Did you mean 'trial'"),
-        ("models:/trial@champion", "has no alias. Name one of them, or a version: models:/trial/1"),
-        ("models:/trial/7", "has the versions 1"),
+        (
+            "models:/trial@champion",
+            "initial_weights is models:/trial@champion. trial has no alias 'champion'; expected "
+            "none, as it has no alias, or a version such as trial/1",
+        ),
+        ("models:/trial/7", "trial has no version 7; expected one of 1"),
     ],
 )
 def test_what_is_not_registered_is_refused_with_what_is(
@@ -84,7 +88,7 @@ def test_the_aliases_that_there_are_are_named(
 ) -> None:
     release(prepare_table())
     Registry(context).set_alias("challenger", 1)
-    with pytest.raises(ConfigError, match=r"has the aliases challenger \(v1\)"):
+    with pytest.raises(ConfigError, match=r"expected challenger \(v1\), or a version"):
         find("models:/trial@champion")
 
 

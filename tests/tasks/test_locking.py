@@ -92,6 +92,19 @@ def test_whoever_stood_still_too_long_writes_nothing():
             Hold(claim).require()
 
 
+def test_a_renewal_that_lands_late_brings_no_turn_back(monkeypatch):
+    tags = SlowTags()
+    with Claim(tags, soon()) as claim:
+        # the process stood still, and then its write arrived: the claim is there again
+        monkeypatch.setattr(locking, "GIVEN_UP_SECONDS", -1.0)
+        claim._write()
+        monkeypatch.undo()
+        assert any(key.startswith(locking.CLAIM) for key in tags.read())
+        assert not claim.stands()
+        with pytest.raises(ServiceError, match="lost its turn at the model registry"):
+            Hold(claim).require()
+
+
 def test_the_file_lock_serves_threads_and_another_model_is_free(tmp_path, monkeypatch):
     monkeypatch.setattr(locking, "LOCK_SECONDS", 0.1)
     uri, refused = f"sqlite:///{tmp_path / 'mlflow.db'}", []

@@ -18,6 +18,14 @@ NUMBERS = {
     "account 12345678": "account [ACCOUNT]",
     "card 4111 1111 1111 1112": "card [ACCOUNT]",
     "write to ada.l@mail.example.co.uk!": "write to [EMAIL]!",
+    "o'brien@example.com": "[EMAIL]",
+    "4111\u00a01111\u00a01111\u00a01111": "[CARD]",
+    "4111\t1111\t1111\t1111 or 4111_1111_1111_1111": "[CARD] or [CARD]",
+    "07911\u00a0123456": "[PHONE]",
+    "DE89-3704-0044-0532-0130-00": "[ACCOUNT]",
+    "DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000": "[ACCOUNT]",
+    "089-12-3456 and 030/12/3456": "[PHONE] and [PHONE]",
+    "123-45-6789": "[ACCOUNT]",
 }
 NAMES = {
     "Dear Mr. Otto Smith, hello": "Dear Mr. [NAME], hello",
@@ -27,6 +35,18 @@ NAMES = {
     "my name is Ada B. Lovelace": "my name is [NAME]",
     "JOHN's car, and Carlos": "[NAME]'s car, and [NAME]",
     "Dr Okonkwo will see you": "Dr [NAME] will see you",
+    "MR SMITH": "MR [NAME]",
+    "DEAR MR SMITH": "DEAR MR [NAME]",
+    "Mrs jones": "Mrs [NAME]",
+    "NAME: THADDEUS": "NAME: [NAME]",
+    "I'm Thaddeus": "I'm [NAME]",
+    "THANKS, THADDEUS": "THANKS, [NAME]",
+    "Dear Żaneta": "Dear [NAME]",
+    "Hi Łukasz": "Hi [NAME]",
+    "Hi Иван": "Hi [NAME]",
+    "José and María Lopez": "[NAME] and [NAME]",
+    "Sarah-Jane Connor": "[NAME]",
+    "Sarah van der Berg": "[NAME]",
 }
 KEPT = (
     "on 2004-06-22 at 12:30, 22/06/2004, 20040622",
@@ -35,6 +55,8 @@ KEPT = (
     "Dear customer, Hi There, Hello All, Dear Sir",
     "Thanks, see you in Berlin",
     "mail @ home",
+    "I miss you, I'm coming, I'M LATE",
+    "12-31-99, 1999-12-31, 31.12.1999",
     "DE00 ABCD 0044",
     "",
 )

@@ -1,3 +1,4 @@
+import secrets
 from importlib import metadata
 from pathlib import Path
 
@@ -37,6 +38,16 @@ def test_raw_rows_give_labels_and_probabilities(load, prepare_table, customers):
     assert list(found) == ["prediction", "probability_No", "probability_Yes"]
     assert set(found["prediction"]) <= {"Yes", "No"}
     assert found.drop(columns="prediction").sum(axis=1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_from_an_encrypted_storage_it_names_all_that_a_network_needs(
+    load, prepare_table, customers, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ROUNDHOUSE_STORAGE_KEY", secrets.token_hex(32))
+    assert len(load(prepare_table()).predict(customers)) == 3
+    needed = (tmp_path / "model" / "requirements.txt").read_text()
+    assert "keras==" in needed
+    assert "tensorflow==" in needed
 
 
 def test_blanks_are_accepted_everywhere_and_a_missing_column_nowhere(

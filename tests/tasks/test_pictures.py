@@ -32,6 +32,19 @@ def test_pictures_are_drawn_for_any_number_of_classes(classes):
         assert size_of(pictures.calibration(labels, probabilities, bins=10))
 
 
+def test_a_dollar_sign_in_a_name_begins_no_formula():
+    labels, probabilities = some_rows(3)
+    predicted = probabilities.argmax(axis=1)
+    names = ["$", "$$ a^$", r"$\foo$"]
+    assert size_of(pictures.confusion_matrix(labels, predicted, names))
+    assert size_of(pictures.roc_and_precision_recall(labels, probabilities, names))
+    # what is said is what is drawn: a formula would have no dollar signs
+    one, other = (
+        pictures.confusion_matrix(labels, predicted, ["$5-$6", "b", name]) for name in ("$x$", "x")
+    )
+    assert one != other
+
+
 def test_the_same_arrays_give_the_same_bytes():
     labels, probabilities = some_rows(3)
     first, second = (pictures.calibration(labels, probabilities, 10) for _ in range(2))

@@ -92,6 +92,8 @@ def test_what_is_protected_is_personal() -> None:
             "kind 'text'; expected one of none, drop, h",
         ),
         ({"kind": "numeric", "protection": "mask"}, "kind 'numeric'; expected one of none, drop"),
+        ({"kind": "numeric", "protection": "hash"}, "expected the kind 'category'"),
+        ({"kind": "time", "protection": "hash"}, "depends on how a value is written"),
         ({"kind": "image", "protection": "hash"}, "kind 'image'; expected one of none, drop"),
         ({"kind": "numeric", "protection": "generalise"}, "needs range_width"),
         ({"kind": "category", "protection": "generalise"}, "needs prefix_length"),

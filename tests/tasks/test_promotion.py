@@ -156,7 +156,7 @@ def test_an_equal_model_takes_over_and_the_one_before_is_kept(
     prepared = prepare_table()
     promote(release(prepared))
     promotion = promote(release(prepared, fingerprint="b"))
-    assert "is not worse than champion v1's" in promotion.verdict.reason
+    assert "predicts the same as champion v1 on all" in promotion.verdict.reason
     assert (promotion.champion_before, promotion.champion) == (1, 2)
     assert aliases() == {"previous": 1, "champion": 2, "challenger": 2}
 

@@ -4,6 +4,7 @@ import pytest
 from tasks.config import GateConfig
 from tasks.gate import judge
 from tasks.metrics import known_metrics, measure
+from tasks.resampling import evenly_spaced
 from tasks.rescoring import scorer
 from tasks.rules import Comparison
 from tasks.significance import (
@@ -294,3 +295,28 @@ def test_of_a_constant_and_a_score_only_the_ranks_are_swapped():
     found = paired_difference("classification", "roc_auc", labels, ours, constant)
     assert found.low > 0
     assert found.chance < 0.01
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "log_loss", "roc_auc"])
+def test_more_rows_than_are_drawn_make_the_interval_no_wider(metric):
+    random = np.random.default_rng(5)
+    labels = random.integers(0, 2, 4000)
+    both = [
+        np.clip(0.8 * labels + 0.1 + random.normal(0, noise, 4000), 0.01, 0.99)
+        for noise in (0.3, 0.33)
+    ]
+    models = [np.stack([1 - values, values], axis=1).astype(np.float32) for values in both]
+    whole = paired_difference("classification", metric, labels, *models)
+    some = paired_difference("classification", metric, labels, *models, rows_at_most=1000)
+    assert some.value == whole.value
+    assert some.rows == 4000
+    assert some.high - some.low == pytest.approx(whole.high - whole.low, rel=0.25)
+    assert abs((some.high + some.low) / 2 - some.value) < whole.high - whole.low
+    assert (some.chance < 0.05) == (whole.chance < 0.05)
+
+
+def test_rows_are_left_out_evenly():
+    assert list(evenly_spaced(5, 9)) == [0, 1, 2, 3, 4]
+    chosen = evenly_spaced(20_001, 20_000)
+    assert len(np.unique(chosen)) == 20_000
+    assert (chosen[0], chosen[-1]) == (0, 20_000)

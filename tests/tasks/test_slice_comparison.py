@@ -7,9 +7,9 @@ from tasks.appraisal import FairnessGap, Slice, Slices
 from tasks.config import GateConfig
 from tasks.gate import judge
 from tasks.metrics import measure
-from tasks.rules import Comparison
+from tasks.rules import ComparedSlice, Comparison
 from tasks.slice_comparison import Compared, compare_slices
-from tasks.slice_rules import gap_kept
+from tasks.slice_rules import gap_kept, nothing_lost
 
 ROWS, GROUPS = 1000, 5
 
@@ -169,3 +169,25 @@ def test_a_gap_that_cannot_be_measured_is_not_taken_for_none():
     found = gap_kept("odds_gap", (gap("sex", None, "fewer than two groups have 50 rows"),), 0.2)
     assert not found.passed
     assert "'sex' (fewer than two groups have 50 rows): add rows" in found.reason
+
+
+def test_a_slice_that_is_one_cluster_is_judged_by_its_rows():
+    _, labels, _ = made(rows=400)
+    codes = np.repeat(np.arange(4), 100)
+    ours = np.where(codes == 2, 1 - labels, labels)
+    rule, _ = verdict(labels, certain(ours), certain(labels), codes, clusters=codes)
+    assert not rule.passed
+    assert "loses more than 0.0200 against champion v3 in area 'area 2': 0.0000" in rule.reason
+
+
+def test_a_loss_of_which_nobody_can_tell_whether_it_is_chance_is_refused():
+    parts = (
+        ComparedSlice("area", "north", 100, 0.5, 0.9),
+        ComparedSlice("area", "s", 90, 0.9, 0.9),
+    )
+    rule = nothing_lost(Comparison(3, 100, {}, {}, slices=parts), GateConfig(), 0.02)
+    assert not rule.passed
+    assert rule.reason == (
+        "loses more than 0.0200 against champion v3 in area 'north': 0.5000 after 0.9000 on the "
+        "same 100 rows, too few of a class to tell whether by chance"
+    )

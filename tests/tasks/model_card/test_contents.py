@@ -45,7 +45,7 @@ def test_a_card_tells_what_it_is_for_and_how_it_came_to_be(context, lineage):
     assert "best is 2" in text
     assert "60 reproduced by a fresh process" in text
     assert "- Over HTTP: 12 rows by MLflow's scoring server" in text
-    assert "- Latency: 1.5 ms for a single row, 4 at the 99th percentile" in text
+    assert "- Latency: 1.5 ms for a single row, 4 ms at the 99th percentile" in text
     assert "- Memory: 50 MB more, loaded and serving" in text
 
 

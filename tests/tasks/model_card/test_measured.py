@@ -48,6 +48,20 @@ def test_data_that_moved_are_found_to_have(context, prepare_days):
     assert movement_since(storage, now, 3, now).same
 
 
+def test_a_column_that_was_treated_otherwise_has_not_moved(context, prepare_days):
+    now, then = prepare_days(offset=5, share=0.6).snapshot, prepare_days().snapshot
+    columns = tuple(
+        column.model_copy(update={"protection": "generalise", "range_width": 10.0})
+        if column.name == "age"
+        else column
+        for column in then.columns
+    )
+    moved = movement_since(
+        Storage(context.storage_uri), now, 3, then.model_copy(update={"columns": columns})
+    )
+    assert [shift.column for shift in moved.shifts] == ["left"]
+
+
 def test_data_that_are_gone_are_not_compared(context, prepare_days):
     storage = Storage(context.storage_uri)
     now, then = prepare_days(offset=5).snapshot, prepare_days().snapshot
