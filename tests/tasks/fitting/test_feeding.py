@@ -160,11 +160,13 @@ def test_a_network_learns_from_rows_that_stay_in_their_file(in_file: None, tmp_p
     assert 0 <= result.data_wait_share <= 1
 
 
+@pytest.mark.slow
 def test_jax_waits_for_slow_rows_and_not_for_others(on_jax: dict[str, Any]) -> None:
     assert min(on_jax["slow"][1:]) > 0.3 > statistics.median(on_jax["quick"])
     assert 0 < on_jax["slow_in_all"] < 1
 
 
+@pytest.mark.slow
 def test_jax_is_given_each_row_once_in_an_epoch_read_ahead(on_jax: dict[str, Any]) -> None:
     first, second = on_jax["seen"]
     assert [len(batch) for batch in first] == [8] * 7 + [4]
@@ -173,6 +175,7 @@ def test_jax_is_given_each_row_once_in_an_epoch_read_ahead(on_jax: dict[str, Any
     assert flat[0] != flat[1]
 
 
+@pytest.mark.slow
 def test_a_training_on_jax_that_goes_on_ends_as_if_it_had_never_stopped(
     on_jax: dict[str, Any],
 ) -> None:
