@@ -106,7 +106,20 @@ def jit_compile(hardware: Hardware) -> bool | Literal["auto"]:
 
     Not on a CPU, where its convolutions are slow; but JAX is not meant to go without.
     """
+    if hardware.backend == "tensorflow" and len(hardware.devices) > 1:
+        # compiled together with mixed precision, MirroredStrategy's replicas wait for each other
+        return False
     return "auto" if has_accelerator(hardware) or hardware.backend == "jax" else False
+
+
+def used(hardware: Hardware, count: int) -> Hardware:
+    """The hardware with as many devices as a training uses; CPUs may be virtual ones.
+
+    Args:
+        hardware: As it was found.
+        count: Devices that are used.
+    """
+    return hardware.model_copy(update={"devices": (hardware.devices * count)[:count]})
 
 
 def has_accelerator(hardware: Hardware) -> bool:

@@ -125,14 +125,16 @@ def train_network(
     """
     require_meaning(prepared, training)
     storage, hardware = Storage(context.storage_uri), devices.find_hardware(training.precision)
-    settings = fit_settings(
-        prepared, training, hardware, starts_trained=initial.network is not None
-    )
     with (
+        _spread(training) as count,
         _checkpoint(context, storage, f"checkpoints/{key}.npz") as checkpoint,
         devices.repeatable(training.seed, deterministic=training.deterministic),
         storage.workspace() as folder,
     ):
+        hardware = devices.used(hardware, count)
+        settings = fit_settings(
+            prepared, training, hardware, starts_trained=initial.network is not None
+        )
         with devices.precision_policy(hardware.precision):
             network = build_model(model, prepared, _target_scale(storage, prepared))
         if initial.network:
@@ -140,6 +142,7 @@ def train_network(
             start_from(network, path, model.initial_part, initial.sentence)
         with energy.metered(with_gpus=devices.has_accelerator(hardware)) as meter:
             result = fit_network(context, network, prepared, settings, checkpoint)
+        # by every process of a training over several: reading what they share takes all of them
         save_network(network, folder / "network.keras")
         stored = storage.put_file(folder / "network.keras")
         summary = storage.put_bytes(summary_of(network).encode(), ".txt")
@@ -184,7 +187,7 @@ def fit_network(
             storage.inputs_and_labels(prepared.validation),
             settings,
             checkpoint=checkpoint,
-            on_epoch=report,
+            on_epoch=report if fitting.is_first() else None,
         )
     except fitting.BackboneError as error:
         raise ConfigError(
@@ -199,9 +202,25 @@ def fit_network(
             f"--set training.learning_rate={settings.learning_rate / 10:g}, and if that does not "
             "help, look for extreme values in the data."
         ) from error
-    report.catch_up(result.history, result.resumed_from)
-    report.finish(result.best_epoch)
+    if fitting.is_first():
+        report.catch_up(result.history, result.resumed_from)
+        report.finish(result.best_epoch)
     return result
+
+
+@contextlib.contextmanager
+def _spread(training: TrainingConfig) -> Iterator[int]:
+    """While it lasts, networks are trained on all devices; yields how many these are."""
+    from tasks import fitting
+
+    try:
+        with fitting.spread(training.batch_size) as count:
+            yield count
+    except fitting.IndivisibleBatchError as error:
+        raise ConfigError(
+            f"The setting training.batch_size is {training.batch_size}, and {error}; expected a "
+            "multiple of their number, over all machines."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -210,12 +229,16 @@ def _checkpoint(context: RunContext, storage: Storage, name: str) -> "Iterator[C
 
     An isolated run has none: the one of that name belongs to the training that it repeats.
     """
-    from tasks.fitting import Checkpoint
+    from tasks.fitting import Checkpoint, is_first
 
     if context.isolated:
         yield None
         return
     path = storage.named_path(name)
+    if not is_first():
+        # the first process sends and deletes it; the others only look where to go on
+        yield Checkpoint(path)
+        return
     if context.force:
         storage.delete_named(name, path)
     try:

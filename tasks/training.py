@@ -44,7 +44,7 @@ def train_model(
     if is_estimator(model.architecture):
         weights = class_weights(training.class_weights, prepared.train.label_counts)
         return train_boosting(context, prepared, model, training, weights)
-    key = _key(prepared, model, training, initial)
+    key = training_key(prepared, model, training, initial)
     wanted = devices.has_accelerator(devices.find_hardware(training.precision))
     with cancelling.ended_when_cancelled(context), turns.gpu_turn(wanted=wanted):
         return train_network(context, prepared, model, training, initial, key)
@@ -61,7 +61,7 @@ def _trained_apart(
     handed = {"prepared": prepared, "model": model, "training": training, "initial": initial}
     known = context.model_dump(include={"pipeline", "run_id", "experiment_id", "force", "isolated"})
     content = apart.done_apart(
-        _key(prepared, model, training, initial),
+        training_key(prepared, model, training, initial),
         {**known, **{name: value.model_dump(mode="json") for name, value in handed.items()}},
         json.loads(context.training_job),
         Storage(context.storage_uri),
@@ -69,7 +69,7 @@ def _trained_apart(
     return TrainedModel.model_validate_json(content)
 
 
-def _key(
+def training_key(
     prepared: PreparedData, model: ModelConfig, training: TrainingConfig, initial: InitialWeights
 ) -> str:
     """Of a training: that of the checkpoint of an interrupted one as well."""

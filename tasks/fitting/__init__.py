@@ -7,7 +7,9 @@ once per epoch, and once per phase.
 
 from tasks.fitting.checkpoints import Checkpoint, Progress
 from tasks.fitting.loop import DivergedError, fit
+from tasks.fitting.parallel import IndivisibleBatchError, spread
 from tasks.fitting.phases import BackboneError
+from tasks.fitting.processes import is_first, join, run_and_leave
 from tasks.fitting.pruning import prunable_weights, prune, zeros_kept
 from tasks.fitting.settings import FitResult, FitSettings, Problem
 
@@ -17,10 +19,15 @@ __all__ = [
     "DivergedError",
     "FitResult",
     "FitSettings",
+    "IndivisibleBatchError",
     "Problem",
     "Progress",
     "fit",
+    "is_first",
+    "join",
     "prunable_weights",
     "prune",
+    "run_and_leave",
+    "spread",
     "zeros_kept",
 ]

@@ -16,6 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tasks.fitting import parallel
+
 # rows are read in pieces of so many bytes, and so many pieces ahead
 PIECE_BYTES, PIECES_AHEAD = 2**24, 2
 # larger arrays stay in their file on TensorFlow as well, which copies smaller ones as a whole
@@ -63,7 +65,7 @@ def share(waited: float, seconds: float) -> float:
 
 
 @contextlib.contextmanager
-def fed(rows: GivenRows, size: int, seed: int) -> Iterator[Feed]:
+def fed(rows: GivenRows, size: int, seed: int, *, per_token: bool = False) -> Iterator[Feed]:
     """While it lasts, rows are read in batches, in another order each epoch.
 
     On JAX the order follows from the seed and the number of the epoch alone, and so does that of
@@ -74,10 +76,13 @@ def fed(rows: GivenRows, size: int, seed: int) -> Iterator[Feed]:
             may be None.
         size: Rows of a batch.
         seed: Of the order.
+        per_token: Whether the loss is a mean over tokens with a weight.
     """
     pieces = _Pieces(rows, size, seed)
     if keras.config.backend() == "tensorflow":
         dataset = _dataset_in_memory(pieces) if pieces.fit_in_memory else _dataset_of(pieces)
+        if parallel.is_spread():
+            dataset = parallel.weighed(dataset, per_token=per_token, trains=True)
         with _timed(dataset, pieces.batches) as (batches, waited):
             yield Feed(batches, pieces.begin, waited)
         return
@@ -89,16 +94,23 @@ def fed(rows: GivenRows, size: int, seed: int) -> Iterator[Feed]:
             reader.shutdown(cancel_futures=True)
 
 
-def in_order(rows: GivenRows, size: int) -> dict[str, Any]:
+def in_order(rows: GivenRows, size: int, *, per_token: bool = False) -> dict[str, Any]:
     """Rows in their own order, as the arguments of `model.fit` for validation.
 
     Args:
         rows: Inputs, labels and weights, as for `fed`.
         size: Rows of a batch.
+        per_token: As for `fed`.
     """
     pieces = _Pieces(rows, size)
-    if keras.config.backend() == "tensorflow" and not pieces.fit_in_memory:
-        return {"validation_data": _dataset_of(pieces)}
+    if keras.config.backend() == "tensorflow":
+        if parallel.is_spread() and per_token:
+            dataset = parallel.weighed(_dataset_of(pieces), per_token=True, trains=False)
+            return {"validation_data": dataset}
+        if not pieces.fit_in_memory:
+            return {"validation_data": _dataset_of(pieces)}
+    elif parallel.is_spread():
+        return {"validation_data": _InOrder(pieces)}
     return {"validation_data": rows, "validation_batch_size": size}
 
 
@@ -176,17 +188,40 @@ class _ReadAhead(keras.utils.PyDataset):  # type: ignore[misc]  # keras ships no
         """The next batch; before the first epoch any, as Keras then looks at shapes only."""
         size, each = self._pieces.size, self._pieces.batches_each
         if not self._is_begun:
-            return self._pieces.at(np.arange(min(size, self._pieces.count)))
+            return parallel.own_part(self._pieces.at(np.arange(min(size, self._pieces.count))))
         if index % each == 0:
             started = time.perf_counter()
             self._piece = self._asked.popleft().result()
             self.waited += time.perf_counter() - started
             self._ask()
         start = index % each * size
-        return tuple(array[start : start + size] for array in self._piece)
+        return parallel.own_part(tuple(array[start : start + size] for array in self._piece))
 
     def _ask(self) -> None:
         self._asked.append(self._reader.submit(next, self._coming))
+
+
+class _InOrder(keras.utils.PyDataset):  # type: ignore[misc]  # keras ships no types
+    """Batches in the rows' own order, of which each process gives its part.
+
+    Args:
+        pieces: The rows.
+    """
+
+    def __init__(self, pieces: _Pieces) -> None:
+        super().__init__()
+        self._pieces = pieces
+
+    @property
+    def num_batches(self) -> int:
+        """Of all rows."""
+        return self._pieces.batches
+
+    def __getitem__(self, index: int) -> Rows:
+        """This process's part of a batch."""
+        start, size = index * self._pieces.size, self._pieces.size
+        places = np.arange(start, min(start + size, self._pieces.count))
+        return parallel.own_part(self._pieces.at(places))
 
 
 def _dataset_in_memory(pieces: _Pieces) -> Any:

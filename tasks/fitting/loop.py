@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tasks.fitting import parallel, processes
 from tasks.fitting.augmentation import augmented
 from tasks.fitting.checkpoints import Checkpoint, Progress
 from tasks.fitting.feeding import DATA_WAIT_SHARE, Feed, fed, in_order, share
@@ -68,7 +69,7 @@ def fit(
     """
     started = time.perf_counter()
     training = _Training(network, train, validation, settings, on_epoch)
-    with trained_layers_kept(network):
+    with trained_layers_kept(network), parallel.joint_statistics(network):
         progress = training.run(checkpoint)
     network.set_weights(progress.best_weights)
     seconds = time.perf_counter() - started
@@ -110,6 +111,7 @@ class _Training:
         """Trains from where the checkpoint is, if there is one, to the end."""
         saved = checkpoint.load() if checkpoint else None
         progress = saved[1] if saved else Progress()
+        processes.require_same(progress.epochs)
         self._begin(phase_after(progress.epochs, self.settings))
         if saved and not self._restored(saved[0], progress):
             logger.warning("The checkpoint is of another network; training starts anew")
@@ -130,7 +132,8 @@ class _Training:
         steps = math.ceil(len(self._labels) / self.settings.batch_size)
         self.model.compile(
             optimizer=optimizer_of(self.model, phase, self.settings, steps),
-            steps_per_execution=self.settings.steps_per_execution,
+            # TensorFlow cannot build a loop of steps over replicas
+            steps_per_execution=1 if parallel.replicas() > 1 else self.settings.steps_per_execution,
             jit_compile=self.settings.jit_compile,
             **objective(self.settings),
         )
@@ -138,10 +141,12 @@ class _Training:
     def _fit_phase(self, phase: Phase, progress: Progress, checkpoint: Checkpoint | None) -> None:
         rows = (self._inputs, self._labels, self._weights)
         size = _validation_batch_size(self.network, self.settings)
-        with fed(rows, self.settings.batch_size, self.settings.seed) as feed:
+        size = parallel.even(size, len(self._validation[0]))
+        per_token = self.settings.is_sequence
+        with fed(rows, self.settings.batch_size, self.settings.seed, per_token=per_token) as feed:
             self.model.fit(
                 feed.batches,
-                **in_order((self._validation_inputs, *self._validation), size),
+                **in_order((self._validation_inputs, *self._validation), size, per_token=per_token),
                 shuffle=False,
                 epochs=phase.end,
                 initial_epoch=progress.epochs,
@@ -195,7 +200,7 @@ class _EachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships
             progress.history.setdefault(name, []).append(value)
         if progress.best_epoch == epoch + 1:
             progress.best_weights = training.network.get_weights()
-        if self._checkpoint:
+        if self._checkpoint and processes.is_first():
             values = [keras.ops.convert_to_numpy(variable) for variable in training.state()]
             self._checkpoint.save(values, progress)
         waited, seconds = self._feed.seconds()

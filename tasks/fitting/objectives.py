@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tasks.fitting import parallel
 from tasks.fitting.settings import FitSettings
 
 LOSSES = {
@@ -20,6 +21,10 @@ def objective(settings: FitSettings) -> dict[str, Any]:
     if settings.problem == "regression":
         return {"loss": LOSSES[settings.loss], "metrics": [metrics.MeanAbsoluteError("mae")]}
     if settings.is_sequence:
+        if parallel.replicas() > 1:
+            # each sees a part of a batch only; the weights of its tokens are those in the whole
+            loss = losses.SparseCategoricalCrossentropy()
+            return {"loss": loss, "weighted_metrics": [_LabelledAccuracy("accuracy")]}
         # the mean over tokens that have a label: Keras's default divides by all tokens of a batch
         loss = losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
         return {"loss": loss, "weighted_metrics": [metrics.SparseCategoricalAccuracy("accuracy")]}
@@ -28,6 +33,14 @@ def objective(settings: FitSettings) -> dict[str, Any]:
         return {"loss": loss, "metrics": [metrics.CategoricalAccuracy("accuracy")]}
     loss = losses.SparseCategoricalCrossentropy()
     return {"loss": loss, "metrics": [metrics.SparseCategoricalAccuracy("accuracy")]}
+
+
+class _LabelledAccuracy(keras.metrics.SparseCategoricalAccuracy):  # type: ignore[misc]
+    """Accuracy over what has a weight, whatever the weight."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Counts a batch: labels and weights [rows, length], probabilities by class."""
+        return super().update_state(y_true, y_pred, keras.ops.cast(sample_weight > 0, "float32"))
 
 
 def labels_and_weights(

@@ -1,0 +1,109 @@
+"""Several processes that train one network, by JAX: they join, and end together.
+
+All of them run the same steps on the same network, each on its part of the rows. Where one of them
+dies, the others cannot go on: they end as well, and all are started again at the last checkpoint.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+import keras
+import numpy as np
+
+# a process that has not been heard of for so long is dead; a broken connection is noticed at once
+HEARTBEAT_SECONDS = 60
+# machines may have to be started, and the image pulled on each
+JOINING_SECONDS = 1800
+# of sysexits.h: a configuration error, which no other attempt mends
+EXIT_PERMANENT = 78
+logger = logging.getLogger(__name__)
+
+
+class ProcessesDisagreeError(RuntimeError):
+    """Processes of one training have found different checkpoints."""
+
+
+def join(coordinator: str, count: int, index: int) -> None:
+    """Becomes one of several processes; to be called before anything else uses JAX.
+
+    From here on, what reads or changes a network is done by all of them, or they wait for ever.
+
+    Args:
+        coordinator: Host and port of the first process.
+        count: Processes in all.
+        index: Of this one, from 0.
+
+    Raises:
+        RuntimeError: Not all have come in time, or JAX is in use already.
+    """
+    import jax
+
+    if count == 1:
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(
+        coordinator,
+        count,
+        index,
+        initialization_timeout=JOINING_SECONDS,
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+    )
+    logger.info("Process %d of %d; %d devices in all", index + 1, count, jax.device_count())
+
+
+def is_first() -> bool:
+    """Whether this process is the one that logs and stores, as it is where there is only one."""
+    if keras.config.backend() != "jax":
+        return True
+    import jax
+
+    return bool(jax.process_index() == 0)
+
+
+def require_same(epochs: int) -> None:
+    """Makes sure that all processes go on from the same epoch.
+
+    Raises:
+        ProcessesDisagreeError: They do not.
+    """
+    if keras.config.backend() != "jax":
+        return
+    import jax
+
+    if jax.process_count() == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    found = np.asarray(multihost_utils.process_allgather(np.int32(epochs))).ravel()
+    if len(set(found.tolist())) > 1:
+        raise ProcessesDisagreeError(
+            "the checkpoints that the processes found are of the epochs "
+            f"{', '.join(map(str, found))}; expected the same. Give all the same storage"
+        )
+
+
+def run_and_leave(work: Callable[[], None], permanent: tuple[type[Exception], ...]) -> NoReturn:
+    """Does the work of one of several processes and ends the process, by its exit status.
+
+    0 is success, 78 an error that another attempt does not mend, 1 anything else. A process that
+    fails leaves at once: the usual way out waits minutes for those that it has failed.
+
+    Args:
+        work: What is done.
+        permanent: Errors that no other attempt mends.
+    """
+    try:
+        work()
+    except permanent as error:
+        logger.error("%s: %s", type(error).__name__, error)
+        status = EXIT_PERMANENT
+    except BaseException:
+        logger.exception("This process of the training failed, and so do the others")
+        status = 1
+    else:
+        sys.exit(0)
+    logging.shutdown()
+    os._exit(status)
