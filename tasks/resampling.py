@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.handoffs import Problem
-from tasks.rescoring import Index, Score, scorer
+from tasks.rescoring import LABEL_METRICS, Index, Score, scorer
 
 # enough for the ends of a 99 % interval to be among the drawn, not beyond them
 RESAMPLES = 1_000
+# where a resample costs no walk over the rows
+RESAMPLES_OF_TALLIES = 10_000
 # an interval of so many rows is narrow enough; more would take minutes
 ROWS_AT_MOST = 20_000
 # of indices that are drawn at once, which bounds the memory
@@ -20,9 +22,7 @@ DRAWN_AT_ONCE = 2**21
 # where fewer resamples have all of the classes, too few rows are of one
 DEFINED_AT_LEAST = 0.5
 # shares of rows that a model answers by a label; where few differ, resampling is too sure
-BY_LABEL = frozenset({
-    "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "precision", "recall", "f1",
-})  # fmt: skip
+BY_LABEL = LABEL_METRICS - {"accuracy"}
 WITHIN_ONE = BY_LABEL | {"accuracy", "roc_auc", "pr_auc"}
 RULE_OF_THREE = 3
 
@@ -102,16 +102,25 @@ def bootstrap_interval(
         Lower and upper end; None where there is nothing to draw from, or too many of the resamples
         are undefined.
     """
+    known = resampled(statistic, draw, resamples)
+    return None if known is None else percentile_interval(known, draw.count, confidence)
+
+
+def percentile_interval(
+    drawn: NDArray[np.float64], count: int, confidence: float
+) -> tuple[float, float]:
+    """The percentiles of resamples, expanded where there are few of what is drawn (Hesterberg).
+
+    Args:
+        drawn: A statistic of each resample.
+        count: Rows or clusters, from which was drawn.
+        confidence: Between 0 and 1.
+    """
     from scipy import stats
 
-    known = resampled(statistic, draw, resamples)
-    if known is None:
-        return None
-    expanded = math.sqrt(draw.count / (draw.count - 1)) * stats.t.ppf(
-        (1 - confidence) / 2, draw.count - 1
-    )
+    expanded = math.sqrt(count / (count - 1)) * stats.t.ppf((1 - confidence) / 2, count - 1)
     tail = stats.norm.cdf(expanded)
-    low, high = np.quantile(known, [tail, 1 - tail])
+    low, high = np.quantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -16,6 +16,12 @@ Index = NDArray[np.int64]
 Score = Callable[[Index], float]
 # of the calibration error, as `tasks.metrics.measure` has it by default
 BINS = 10
+# those that depend on nothing but the labels that a model gives, and those that are means over rows
+LABEL_METRICS = frozenset({
+    "accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "precision",
+    "recall", "f1",
+})  # fmt: skip
+MEAN_METRICS = frozenset({"log_loss", "brier", "mae"})
 
 
 def scorer(
@@ -49,10 +55,10 @@ def scorer(
 
 
 def _of_values(metric: str, targets: NDArray[Any], found: NDArray[np.floating]) -> Score:
-    off: NDArray[np.float64] = np.abs(found.astype(np.float64) - targets)
-    if metric == "mae":
+    if metric in MEAN_METRICS:
+        off = row_scores("regression", metric, targets, found)
         return lambda index: float(off[index].mean())
-    squares = np.square(off)
+    squares = np.square(found.astype(np.float64) - targets)
     if metric == "rmse":
         return lambda index: math.sqrt(squares[index].mean())
     middle = np.asarray(targets - targets.mean(dtype=np.float64), np.float64)
@@ -71,16 +77,11 @@ def _of_values(metric: str, targets: NDArray[Any], found: NDArray[np.floating]) 
 def _of_classes(
     metric: str, labels: NDArray[Any], found: NDArray[np.floating], models: int
 ) -> Score:
+    if metric in MEAN_METRICS:
+        scores = row_scores("classification", metric, labels, found)
+        return lambda index: float(scores[index].mean())
     probabilities = scaled_to_one(found)
-    rows, classes = np.arange(len(labels)), probabilities.shape[1]
-    if metric == "log_loss":
-        tiny = np.finfo(np.float64).eps
-        surprise = -np.log(np.clip(probabilities[rows, labels], tiny, None))
-        return lambda index: float(surprise[index].mean())
-    if metric == "brier":
-        hot = labels[:, None] == np.arange(classes)
-        off = np.square(probabilities - hot).sum(axis=1) / (2 if classes == BINARY else 1)
-        return lambda index: float(off[index].mean())
+    classes = probabilities.shape[1]
     if metric in {"roc_auc", "pr_auc"}:
         from scipy import stats
 
@@ -98,9 +99,32 @@ def _of_classes(
 
     def of_cells(index: Index) -> float:
         confusion = np.bincount(cells[index], minlength=size).reshape(classes, classes)
-        return _of_confusion(metric, confusion)
+        return float(metric_of_confusion(metric, confusion))
 
     return of_cells
+
+
+def row_scores(
+    problem: Problem, metric: str, truth: NDArray[Any], found: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """What each row adds to a metric that is a mean over rows, [rows].
+
+    Args:
+        problem: `classification` or `regression`.
+        metric: One of MEAN_METRICS.
+        truth: As `tasks.metrics.measure` takes it, [rows].
+        found: Predictions, as `tasks.outputs` describes them.
+    """
+    if problem == "regression":
+        return np.asarray(np.abs(found.astype(np.float64) - truth))
+    probabilities = scaled_to_one(found)
+    classes = probabilities.shape[1]
+    if metric == "log_loss":
+        tiny = np.finfo(np.float64).eps
+        given = probabilities[np.arange(len(truth)), truth]
+        return np.asarray(-np.log(np.clip(given, tiny, None)))
+    hot = truth[:, None] == np.arange(classes)
+    return np.asarray(np.square(probabilities - hot).sum(axis=1) / (2 if classes == BINARY else 1))
 
 
 def _of_calibration(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> Score:
@@ -148,21 +172,33 @@ class _Area:
         return float(np.sum(ones[held] * precision) / above[-1])
 
 
-def _of_confusion(metric: str, confusion: NDArray[np.int64]) -> float:
-    """A metric of the rows' true classes by their predicted ones, [classes, classes]."""
-    right, true, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+def metric_of_confusion(metric: str, confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A metric of labels, from how many rows of each class are given which.
+
+    Args:
+        metric: One of LABEL_METRICS.
+        confusion: Rows by their true classes and the predicted ones, [..., classes, classes].
+
+    Returns:
+        The metric, [...].
+    """
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    true, guessed = confusion.sum(axis=-1), confusion.sum(axis=-2)
     if metric == "accuracy":
-        return float(right.sum() / true.sum())
+        return np.asarray(right.sum(axis=-1) / true.sum(axis=-1))
     name, _, mean = metric.partition("_")
-    # over the classes that occur, or of the second of two
-    of = slice(1, 2) if not mean else true > 0
     above, below = {
         "balanced": (right, true),
         "recall": (right, true),
         "precision": (right, guessed),
         "f1": (2 * right, true + guessed),
     }[name]
-    return float(np.mean(above[of] / np.maximum(below[of], 1)))
+    shares = above / np.maximum(below, 1)
+    if not mean:
+        return np.asarray(shares[..., 1])
+    # over the classes that occur
+    occurs = true > 0
+    return np.asarray((shares * occurs).sum(axis=-1) / occurs.sum(axis=-1))
 
 
 def _of_entities(metric: str, counts: NDArray[np.int64]) -> float:

@@ -12,7 +12,9 @@ from tasks.judgement import Difference
 from tasks.metrics import HIGHER_IS_BETTER
 from tasks.resampling import (
     BY_LABEL,
+    DEFINED_AT_LEAST,
     RESAMPLES,
+    RESAMPLES_OF_TALLIES,
     ROWS_AT_MOST,
     RULE_OF_THREE,
     Drawing,
@@ -20,8 +22,10 @@ from tasks.resampling import (
     chance_of,
     evenly_spaced,
     of_all_rows,
+    percentile_interval,
 )
-from tasks.rescoring import Index, scorer
+from tasks.rescoring import LABEL_METRICS, Index, scorer
+from tasks.tallies import likelihood_of, tally_of
 
 # nobody waits for more than so many times the rows there are
 TIMES_AT_MOST = 1_000
@@ -38,7 +42,7 @@ def paired_difference(
     confidence: float = 0.95,
     clusters: NDArray[np.int64] | None = None,
     rows_at_most: int = ROWS_AT_MOST,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
 ) -> Difference | None:
     """By how much a model is better than another on the same rows, and how sure that is.
 
@@ -68,7 +72,8 @@ def paired_difference(
         rows_at_most: Of more rows as many, evenly spaced, are drawn, as in
             `tasks.resampling.metric_interval`; the test is then that of a normal distribution with
             this interval, but for the accuracy's, which counts all rows.
-        resamples: How often is drawn, and swapped.
+        resamples: How often is drawn, and swapped. Default: 1,000 times; 10,000 times where the
+            metric is one of labels or a mean over rows that stand alone, as that costs little.
 
     Returns:
         Positive where ours is the better model, whether or not the metric is an error. None where
@@ -88,35 +93,69 @@ def paired_difference(
         return Difference(
             value=0, low=0, high=0, confidence=confidence, chance=1, rows=rows, clusters=count
         )
-    some = evenly_spaced(rows, rows_at_most)
-    if len(some) < rows:
-        gain = _gain(problem, metric, truth[some], ours[some], theirs[some], classes)
-    draw = Drawing(len(some), None if clusters is None else clusters[some])
-    ends = bootstrap_interval(
-        lambda chosen: gain(chosen, chosen + draw.rows), draw, confidence, resamples
-    )
-    middle = gain(np.arange(draw.rows), np.arange(draw.rows) + draw.rows)
-    if ends is None or not math.isfinite(middle):
-        return None
-    ends = of_all_rows(ends, middle, value, len(some) / rows if clusters is None else 1.0)
-    won, lost = 0, 0
+    tally = None
+    if clusters is None and (metric in LABEL_METRICS or rows <= rows_at_most):
+        tally = tally_of(problem, metric, truth, ours, theirs)
+    if tally is not None:
+        times = resamples or RESAMPLES_OF_TALLIES
+        drawn = tally.resampled(times)
+        known = drawn[np.isfinite(drawn)]
+        if len(known) < DEFINED_AT_LEAST * times:
+            return None
+        ends = percentile_interval(known, rows, confidence)
+        chance = likelihood_of(value, tally.swapped(times))
+    else:
+        some = evenly_spaced(rows, rows_at_most)
+        if len(some) < rows:
+            gain = _gain(problem, metric, truth[some], ours[some], theirs[some], classes)
+        draw = Drawing(len(some), None if clusters is None else clusters[some])
+        found = _by_rows(gain, draw, value, rows, confidence, resamples or RESAMPLES)
+        if found is None:
+            return None
+        ends, chance = found
     if problem == "classification" and metric == "accuracy":
-        won, lost = disagreements(truth, ours, theirs)
-        ends = _outer(ends, agresti_min(won, lost, rows, confidence))
+        won_and_lost = disagreements(truth, ours, theirs)
+        ends = _outer(ends, agresti_min(*won_and_lost, rows, confidence))
+        chance = mcnemar(*won_and_lost) if clusters is None else chance
     if metric in BY_LABEL or problem == "token_classification":
         reach = RULE_OF_THREE / rows
         ends = _outer(ends, (value - reach, value + reach))
-    low, high = ends
-    if won + lost and clusters is None:
-        chance = mcnemar(won, lost)
-    elif len(some) < rows:
-        chance = _normal_chance(value, ends, confidence)
-    else:
-        chance = chance_of(gain, draw, resamples)
     return Difference(
-        value=value, low=low, high=high, confidence=confidence, chance=chance, rows=rows,
+        value=value, low=ends[0], high=ends[1], confidence=confidence, chance=chance, rows=rows,
         clusters=count,
     )  # fmt: skip
+
+
+def _by_rows(
+    gain: Callable[[Index, Index], float],
+    draw: Drawing,
+    value: float,
+    rows: int,
+    confidence: float,
+    resamples: int,
+) -> tuple[tuple[float, float], float] | None:
+    """The interval, and how likely chance makes the gain, by going through drawn rows each time.
+
+    Args:
+        gain: Of two choices of the rows that are drawn from.
+        draw: What is drawn.
+        value: The gain on all rows.
+        rows: How many there are in all.
+        confidence: Of the interval.
+        resamples: How often is drawn, and swapped.
+    """
+    index = np.arange(draw.rows)
+    middle = gain(index, index + draw.rows)
+    ends = bootstrap_interval(
+        lambda chosen: gain(chosen, chosen + draw.rows), draw, confidence, resamples
+    )
+    if ends is None or not math.isfinite(middle):
+        return None
+    stand_alone = draw.count == draw.rows
+    ends = of_all_rows(ends, middle, value, draw.rows / rows if stand_alone else 1.0)
+    if draw.rows < rows:
+        return ends, _normal_chance(value, ends, confidence)
+    return ends, chance_of(gain, draw, resamples)
 
 
 def _gain(

@@ -325,6 +325,14 @@ def client(prefect_server: str) -> Iterator[Any]:
         EventsWorker.drain_all()
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What simulations found is told, as their tests hold it to bounds only."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            where = report.nodeid.rpartition("::")[2]
+            terminalreporter.write_line(f"{where}: {name.replace('_', ' ')} {value}")
+
+
 @pytest.fixture(scope="session")
 def roundhouse_at() -> Callable[..., Roundhouse]:
     """Makes the real command on a home: (home, **variables) -> Roundhouse."""

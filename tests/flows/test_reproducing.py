@@ -168,6 +168,23 @@ def test_a_version_comes_out_again_bit_for_bit(
     assert [int(v.version) for v in client.search_model_versions(f"name = '{name}'")] == [1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "folder"), [("digits", ""), ("breast-cancer", ""), ("mnist-mlp", "mnist")]
+)
+def test_a_pipeline_by_the_command_comes_out_bit_for_bit_again_and_again(
+    name: str, folder: str, roundhouse_at: Any, real_data: Any, data_dir: str | None, tmp_path: Path
+) -> None:
+    if folder:
+        real_data(folder)
+    command = roundhouse_at(tmp_path / "home", ROUNDHOUSE_DATA_DIR=data_dir or "")
+    assert command("run", name).returncode == 0
+    for _ in range(3):
+        again = command("reproduce", name)
+        assert again.returncode == 0, again.stderr
+        assert f"{name} v1 came out again bit for bit" in " ".join(again.stdout.split())
+
+
 def test_its_run_stands_below_the_one_that_made_the_version_and_is_no_run_of_the_pipeline(
     made: SimpleNamespace, compare_again: Any, client: Any
 ) -> None:
