@@ -79,6 +79,8 @@ def cluster(
         contextlib.closing(Api(kubeconfig)) as api,
         Node(api, "node", folder / "node").running(),
     ):
+        # a new node is tainted as not ready until the controllers have seen it
+        eventually(lambda: not api.read("nodes", "node")["spec"].get("taints"), what="a ready node")
         yield Cluster(api, folder, own=True)
 
 
