@@ -11,7 +11,6 @@ TAG, DIGEST = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"sha256:[0-9a-f]{64}"
 # of the form of the UI: a tag or a digest, and no tag that moves
 PATTERN = rf"^(?!.*:latest$)({HOST}/)?{NAME}(/{NAME})*(:{TAG}(@{DIGEST})?|@{DIGEST})$"
 EXAMPLE = "registry.example.org/roundhouse:1.2.3"
-USUAL_REGISTRY = "registry-1.docker.io"
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Reference:
     """The reference of an image.
 
     Args:
-        registry: Host of its registry, with the port if it has one.
+        registry: Host of its registry, with the port if it has one; empty where the nodes know.
         repository: Its name there.
         tag: Its tag; empty where the digest alone says which it is.
         digest: Its digest; empty where the tag says which it is.
@@ -49,7 +48,7 @@ def parse_reference(image: str) -> Reference:
     )
     host = found["host"] if found else None
     if host and not re.search(r"[.:]|^localhost$", host):
-        # the first part of a name on the usual registry
+        # the first part of a name on the registry that the nodes ask by themselves
         found = re.fullmatch(
             rf"(?P<name>{NAME}(?:/{NAME})*)(?::(?P<tag>{TAG}))?(?:@(?P<digest>{DIGEST}))?", image
         )
@@ -65,10 +64,7 @@ def parse_reference(image: str) -> Reference:
             f"Received the image {image!r}, which can be another tomorrow; expected one with a "
             f"version as its tag, such as {EXAMPLE}, or with a digest. Set ROUNDHOUSE_IMAGE."
         )
-    name = found["name"]
-    if host is None:
-        name = name if "/" in name else f"library/{name}"
-    return Reference(host or USUAL_REGISTRY, name, tag, digest)
+    return Reference(host or "", found["name"], tag, digest)
 
 
 def with_suffix(image: str, suffix: str) -> str:

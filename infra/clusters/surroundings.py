@@ -216,7 +216,7 @@ async def _image(image: str, keys: list[str]) -> Finding:
         cure = "push it, or correct ROUNDHOUSE_IMAGE or profiles.yaml"
         return Finding("image", f"{image} is not in its registry", cure)
     keyed = f"pods pull with {', '.join(keys)}" if keys else "pods pull without a secret"
-    why = f"its registry answered us {status}" if isinstance(status, int) else f"for us, {status}"
+    why = f"its registry answered us {status}" if isinstance(status, int) else status
     return Finding("image", f"{image}: whether it is there was not seen ({why}); {keyed}")
 
 
@@ -224,6 +224,8 @@ async def _ask_registry(reference: Reference) -> int | str:
     """The status with which a registry answers for an image, or why it does not."""
     import httpx
 
+    if not reference.registry:
+        return "its reference names no registry, and which one the nodes ask is theirs"
     local = reference.registry.startswith(("localhost:", "127."))
     address = (
         f"{'http' if local else 'https'}://{reference.registry}/v2/{reference.repository}"
@@ -233,4 +235,4 @@ async def _ask_registry(reference: Reference) -> int | str:
         async with httpx.AsyncClient(timeout=REGISTRY_SECONDS, follow_redirects=True) as client:
             return (await client.head(address, headers={"Accept": MANIFESTS})).status_code
     except httpx.HTTPError as error:
-        return f"its registry does not answer: {reason(error)}"
+        return f"its registry does not answer us: {reason(error)}"

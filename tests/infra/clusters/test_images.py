@@ -13,8 +13,8 @@ DIGEST = f"sha256:{'a' * 64}"
     [
         ("registry.example.org/roundhouse:1.2.3", "registry.example.org", "roundhouse", "1.2.3"),
         ("localhost:5001/a/b:1", "localhost:5001", "a/b", "1"),
-        ("roundhouse:1", "registry-1.docker.io", "library/roundhouse", "1"),
-        ("team/roundhouse:1", "registry-1.docker.io", "team/roundhouse", "1"),
+        ("roundhouse:1", "", "roundhouse", "1"),
+        ("team/roundhouse:1", "", "team/roundhouse", "1"),
         (f"registry.example.org/r@{DIGEST}", "registry.example.org", "r", DIGEST),
         (f"registry.example.org/r:1@{DIGEST}", "registry.example.org", "r", DIGEST),
     ],
