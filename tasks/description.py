@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
         "tasks.sequence_metrics",
         "tasks.significance",
         "tasks.snapshots",
+        "tasks.tallies",
     ),
     reuse=False,
 )

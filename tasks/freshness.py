@@ -238,6 +238,7 @@ TRAINING_MODULES = (
     "tasks.slicing",
     "tasks.snapshots",
     "tasks.splitting",
+    "tasks.tallies",
     "tasks.targets",
     "tasks.texts",
     "tasks.training",

@@ -36,6 +36,7 @@ from tasks.verdicts import Case, carry_out, left_out, stand
         "tasks.slice_rules",
         "tasks.snapshots",
         "tasks.splitting",
+        "tasks.tallies",
         "tasks.unseen",
         "tasks.verdicts",
     ),
