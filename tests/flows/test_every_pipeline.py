@@ -16,7 +16,7 @@ from tests.stand_ins import write_all
 
 ROOT = Path(__file__).parent.parent.parent
 # one of each kind each time, as those from deployments and the flow's own tests have the others
-OFTEN = ("bike-demand", "image-vgg16", "income", "spam", "text-generation")
+OFTEN = ("bike-demand", "image-vgg16", "income", "spam")
 NAMES = [
     pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow)
     for name in PIPELINES

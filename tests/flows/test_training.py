@@ -178,7 +178,11 @@ def test_force_trains_anyway(copied: Any) -> None:
 
 @pytest.mark.parametrize(
     "stage",
-    [pytest.param("prepare data", marks=pytest.mark.slow), "train model", "register model"],
+    [
+        pytest.param("prepare data", marks=pytest.mark.slow),
+        "train model",
+        pytest.param("register model", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_was_killed_goes_on_from_there(stage: str, roundhouse: Any) -> None:
     change = ("--set", "training.epochs=6")

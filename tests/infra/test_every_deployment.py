@@ -11,8 +11,8 @@ from tasks.config import PipelineConfig
 from tests.small_runs import PIPELINES, small, write_weights
 from tests.stand_ins import write_all
 
-# each time; the pretrained ones take a minute
-OFTEN = ("churn-boosting", "mnist-low", "mnist-transfer")
+# each time; tests of the flow have one that starts from another, pretrained ones take a minute
+OFTEN = ("churn-boosting",)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,7 @@ def test_a_pipeline_lands_a_champion_from_its_deployment(
     assert name in champions, stack.command.runs(name)[0].data.tags["roundhouse.verdict"]
 
 
+@pytest.mark.slow
 def test_what_starts_from_a_registered_version_says_from_which(
     run_of: Callable[[str], Any], stack: Any
 ) -> None:

@@ -34,7 +34,7 @@ def is_training(stack: Any) -> bool:
     return any(len(points) > 5 for points in history)
 
 
-@pytest.mark.parametrize("triggers", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("triggers", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_many_triggers_at_once_train_once_and_lose_none(
     triggers: int, stack_at: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -217,7 +217,8 @@ def test_of_equal_models_no_more_are_promoted_than_configured(problem, metric, r
     assert share <= 0.05
 
 
-@pytest.mark.parametrize("rows", [40, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [40, 300])
 def test_of_models_that_are_worse_by_the_margin_few_are_promoted_as_not_worse(rows):
     lost = promoted(-0.027, rows=rows, rule="not_worse", margin=0.03)
     assert lost <= 0.06
@@ -247,6 +248,7 @@ def promoted_of_days(hours, *, told):
     return count / 50
 
 
+@pytest.mark.slow
 def test_rows_of_a_day_are_drawn_together_so_that_equal_models_stay_equal(record_property):
     alone, together = (promoted_of_days(24, told=told) for told in (False, True))
     record_property("promoted_by_chance", (alone, together))
