@@ -7,7 +7,7 @@ from tasks.config import PipelineConfig
 from tasks.settings import Settings
 
 PIPELINES = load_pipelines(Settings().pipelines)
-# from a deployment every time: trees, tags of words, and what starts from a registered version
+# by the test of deployments: trees, each time, and tags of words and what starts from another
 DEPLOYED = ("churn-boosting", "entities-bert", "mnist-low", "mnist-transfer")
 # of these an explanation is made as well, a small one: a table, images, and trees
 EXPLAINED = ("churn", "mnist-cnn", "churn-boosting")
