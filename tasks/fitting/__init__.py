@@ -9,7 +9,7 @@ from tasks.fitting.checkpoints import Checkpoint, Progress
 from tasks.fitting.loop import DivergedError, fit
 from tasks.fitting.parallel import IndivisibleBatchError, spread
 from tasks.fitting.phases import BackboneError
-from tasks.fitting.processes import is_first, join, run_and_leave
+from tasks.fitting.processes import end_with_parent, is_first, join, run_and_leave
 from tasks.fitting.pruning import prunable_weights, prune, zeros_kept
 from tasks.fitting.settings import FitResult, FitSettings, Problem
 
@@ -22,6 +22,7 @@ __all__ = [
     "IndivisibleBatchError",
     "Problem",
     "Progress",
+    "end_with_parent",
     "fit",
     "is_first",
     "join",

@@ -4,10 +4,13 @@ All of them run the same steps on the same network, each on its part of the rows
 dies, the others cannot go on: they end as well, and all are started again at the last checkpoint.
 """
 
+import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import keras
@@ -19,6 +22,8 @@ HEARTBEAT_SECONDS = 60
 JOINING_SECONDS = 1800
 # of sysexits.h: a configuration error, which no other attempt mends
 EXIT_PERMANENT = 78
+# as of a process that is told to end
+EXIT_TERMINATED = 143
 logger = logging.getLogger(__name__)
 
 
@@ -44,6 +49,8 @@ def join(coordinator: str, count: int, index: int) -> None:
     if count == 1:
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # it takes SIGTERM for itself, and a process that is told to end would not
+    jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         coordinator,
         count,
@@ -85,7 +92,11 @@ def require_same(epochs: int) -> None:
         )
 
 
-def run_and_leave(work: Callable[[], None], permanent: tuple[type[Exception], ...]) -> NoReturn:
+def run_and_leave(
+    work: Callable[[], None],
+    permanent: tuple[type[Exception], ...],
+    last_words: Path | None = None,
+) -> NoReturn:
     """Does the work of one of several processes and ends the process, by its exit status.
 
     0 is success, 78 an error that another attempt does not mend, 1 anything else. A process that
@@ -94,16 +105,44 @@ def run_and_leave(work: Callable[[], None], permanent: tuple[type[Exception], ..
     Args:
         work: What is done.
         permanent: Errors that no other attempt mends.
+        last_words: A file that is left the error, as JSON: its class's name, what it says.
     """
     try:
         work()
+        _wait_for_others()
     except permanent as error:
         logger.error("%s: %s", type(error).__name__, error)
-        status = EXIT_PERMANENT
-    except BaseException:
+        status, failure = EXIT_PERMANENT, (type(error).__name__, str(error))
+    except BaseException as error:
         logger.exception("This process of the training failed, and so do the others")
-        status = 1
+        status, failure = 1, (type(error).__name__, str(error))
     else:
         sys.exit(0)
+    if last_words:
+        last_words.write_text(json.dumps(failure))
     logging.shutdown()
     os._exit(status)
+
+
+def end_with_parent() -> None:
+    """Ends this process once the one that started it does, however that ends.
+
+    To be called by one whose standard input is a pipe that nothing is written into.
+    """
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os._exit(EXIT_TERMINATED)
+
+    threading.Thread(target=wait, daemon=True, name="parent").start()
+
+
+def _wait_for_others() -> None:
+    """Until all have done their work: JAX aborts those that leave while one of them is missing."""
+    import jax
+
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices("done")
