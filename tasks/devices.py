@@ -15,7 +15,7 @@ from typing import Any, Literal
 from tasks.errors import ConfigError
 from tasks.judgement import Hardware
 
-# steps per call into the backend; measured twice as fast as 1 on a CPU, and no faster beyond
+# measured twice as fast as 1 for small networks on a CPU, and no faster beyond
 STEPS_PER_EXECUTION = 32
 # NVIDIA's compute capability from which bfloat16 is computed in hardware (Ampere)
 BFLOAT16_CAPABILITY = (8, 0)
@@ -90,14 +90,13 @@ def best_precision(
     return "mixed_bfloat16" if min(known) >= BFLOAT16_CAPABILITY else "float32"
 
 
-def steps_per_execution(rows: int, batch_size: int, backend: str = "tensorflow") -> int:
-    """Steps that Keras runs before it comes back to Python: 32, or an epoch that has fewer.
+def steps_per_execution(rows: int, batch_size: int) -> int:
+    """Steps that Keras runs before it calls its callbacks: 32, or an epoch that has fewer.
 
-    A remainder is no trouble: the last call of an epoch ends with the rows. On JAX it is 1, as
-    Keras writes the steps out one after the other there, and XLA compiles each of them.
+    On TensorFlow they are one call into the backend. On JAX each step is still a call of the one
+    compiled function; what is saved is a task for another thread, which waits for the step's loss.
+    A remainder is no trouble: the last of an epoch end with the rows.
     """
-    if backend == "jax":
-        return 1
     return max(1, min(STEPS_PER_EXECUTION, math.ceil(rows / batch_size)))
 
 

@@ -92,9 +92,7 @@ def fit_settings(
         **training.model_dump(exclude=decided),
         starts_trained=starts_trained,
         class_weights=class_weights(training.class_weights, prepared.train.label_counts),
-        steps_per_execution=devices.steps_per_execution(
-            prepared.train.count, training.batch_size, hardware.backend
-        ),
+        steps_per_execution=devices.steps_per_execution(prepared.train.count, training.batch_size),
         jit_compile=devices.jit_compile(hardware),
     )
 

@@ -79,17 +79,24 @@ def cautions_about(registry: Registry, lineage: Lineage, config: PipelineConfig)
 
 
 def other_machine(then: Hardware, now: Hardware) -> list[str]:
-    """Whether other hardware computes now, as a sentence; the last bits depend on it.
+    """Whether other hardware or another backend computes now, in sentences.
 
-    The number of cores does not count: it decides who computes what, not in which order.
+    The last bits depend on the one, all of them on the other. The number of cores
+    does not count: it decides who computes what, not in which order.
     """
     was, is_now = (f"{', '.join(each.devices)} {each.processor}".strip() for each in (then, now))
-    if was == is_now and then.backend == now.backend:
-        return []
-    return [
-        f"The machine is not that of then: it was {was} ({then.backend}, {then.cpu_count} cores), "
-        f"and is {is_now} ({now.backend}, {now.cpu_count} cores). Run it on one of the same type."
-    ]
+    found = []
+    if was != is_now:
+        found.append(
+            f"The machine is not that of then: it was {was} ({then.cpu_count} cores), and is "
+            f"{is_now} ({now.cpu_count} cores). Run it on one of the same type."
+        )
+    if then.backend != now.backend:
+        found.append(
+            f"The network was trained on {then.backend}, and is now on {now.backend}, which draws "
+            f"other first weights from the same seed. Set KERAS_BACKEND={then.backend}."
+        )
+    return found
 
 
 def other_rows(lineage: Lineage, prepared: PreparedData) -> tuple[str, ...]:

@@ -188,6 +188,8 @@ class _EachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships
         self._feed.begin(epoch)
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        # a GPU may still work off its queue, which a weight is the end of
+        keras.ops.convert_to_numpy(self.model.trainable_variables[-1])
         self._feed.end()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

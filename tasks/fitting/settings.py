@@ -40,7 +40,7 @@ class FitSettings:
             None weighs every row the same.
         seed: Seed of shuffling and augmentation; the caller seeds the model's weights and dropout
             as it builds it.
-        steps_per_execution: Steps that Keras runs before it comes back to Python.
+        steps_per_execution: Steps that Keras runs before it calls its callbacks.
         jit_compile: Whether XLA compiles the step; 'auto' leaves it to Keras.
     """
 

@@ -14,16 +14,21 @@ if TYPE_CHECKING:
 
 # the earliest date a zip can hold; when a file was written is no part of what was trained
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+# the dtype policy of layers, and what their casts are to
+MIXED = ("mixed_bfloat16", "bfloat16")
 
 
 def save_network(model: "keras.Model", path: Path) -> None:
     """Saves a network without its optimizer; the same weights give the same bytes.
 
+    What is saved computes in float32, whatever it was trained in, as its weights are float32: a CPU
+    that serves it may have no bfloat16, and neither ONNX Runtime nor LiteRT takes any.
+
     Args:
         model: A model of Keras's own layers.
         path: The `.keras` file to write.
     """
-    network = type(model).from_config(model.get_config())
+    network = type(model).from_config(_in_float32(model.get_config()))
     network.set_weights(model.get_weights())
     saved = path.with_suffix(".saved.keras")
     network.save(saved)
@@ -48,6 +53,15 @@ def write_parts(
     with zipfile.ZipFile(path, "w") as target:
         for name, content in parts.items():
             target.writestr(zipfile.ZipInfo(name, ZIP_DATE), content, compression)
+
+
+def _in_float32(value: Any) -> Any:
+    """A configuration whose layers and casts in mixed precision are in float32."""
+    if isinstance(value, dict):
+        return {key: _in_float32(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_in_float32(part) for part in value]
+    return "float32" if isinstance(value, str) and value in MIXED else value
 
 
 def _without_addresses(value: Any, numbers: dict[int, int]) -> Any:

@@ -106,6 +106,49 @@ def test_balanced_class_weights_are_those_of_scikit_learn() -> None:
     assert class_weights("balanced", ()) is None
 
 
+def on_jax(script: str, *arguments: str) -> None:
+    """Runs a program with Keras on JAX, of which a process has only one backend."""
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_jax_trains_in_mixed_precision_is_served_by_tensorflow_in_float32(
+    tmp_path: Path,
+) -> None:
+    script = """
+import sys
+sys.modules["tensorflow"] = None  # JAX alone is enough to train
+import numpy as np
+from pathlib import Path
+from tasks.config import ModelConfig
+from tasks.devices import precision_policy, repeatable
+from tasks.fitting import FitSettings, fit
+from tasks.models import MODELS
+from tasks.models.archive import load_network, save_network
+from tasks.models.ends import Ends
+rows = np.random.default_rng(0).normal(size=(256, 4)).astype(np.float32)
+labels = (rows[:, 0] > 0).astype(np.int32)
+with repeatable(1, deterministic=False), precision_policy("mixed_bfloat16"):
+    network = MODELS["mlp"](Ends((4,), classes=2), ModelConfig(hidden_units=(8,)))
+settings = FitSettings("classification", 3, learning_rate=0.05, jit_compile="auto")
+result = fit(network, (rows, labels), (rows, labels), settings)
+assert max(result.history["val_accuracy"]) > 0.8, result
+folder = Path(sys.argv[1])
+save_network(network, folder / "network.keras")
+np.savez(folder / "found.npz", rows=rows, loaded=load_network(folder / "network.keras")(rows),
+         trained=network(rows))
+"""
+    on_jax(script, str(tmp_path))
+    with np.load(tmp_path / "found.npz") as found:
+        predictions = load_network(tmp_path / "network.keras")(found["rows"])
+        assert predictions == pytest.approx(found["loaded"], abs=1e-6)
+        assert predictions == pytest.approx(found["trained"], abs=2e-2)
+    assert b"bfloat16" not in (tmp_path / "network.keras").read_bytes()
+
+
+@pytest.mark.slow
 def test_a_network_that_jax_trained_predicts_the_same_on_tensorflow(
     context: RunContext, tmp_path: Path
 ) -> None:
@@ -130,10 +173,7 @@ np.save(folder / "predictions.npy", load_network(storage.path(trained.network))(
 """
     data = squares(context)
     given = [part.model_dump_json() for part in (context, data, NETWORK, TRAINING)]
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", script, str(tmp_path), *given]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    on_jax(script, str(tmp_path), *given)
     trained = TrainedModel.model_validate_json((tmp_path / "trained.json").read_text())
     assert trained.hardware.backend == "jax"
     assert max(trained.history["val_accuracy"]) > 0.9

@@ -62,8 +62,13 @@ def test_a_training_that_was_interrupted_is_said():
 def test_another_processor_is_another_machine_and_more_cores_are_not():
     assert other_machine(HERE, HERE.model_copy(update={"cpu_count": 64})) == []
     (caution,) = other_machine(HERE, HERE.model_copy(update={"processor": "Xeon"}))
-    assert "it was CPU x86_64 Epyc (tensorflow, 2 cores), and is CPU x86_64 Xeon" in caution
-    assert other_machine(HERE, HERE.model_copy(update={"backend": "jax"}))
+    assert "it was CPU x86_64 Epyc (2 cores), and is CPU x86_64 Xeon" in caution
+
+
+def test_another_backend_is_said_with_how_to_have_that_of_then():
+    (caution,) = other_machine(HERE.model_copy(update={"backend": "jax"}), HERE)
+    assert "was trained on jax, and is now on tensorflow" in caution
+    assert caution.endswith("Set KERAS_BACKEND=jax.")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from tasks.config import ModelConfig
 from tasks.conversion.converters import convert, zip_folder
 from tasks.conversion.forms import FILES, Form
 from tasks.conversion.runtimes import open_form
+from tasks.devices import precision_policy
 from tasks.models import MODELS
 from tasks.models.archive import load_network, save_network
 from tasks.models.ends import Ends
@@ -40,11 +41,11 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of pixels, with what is told apart in training and in use."""
+    """A network of pixels, with what is told apart in training and in use, as a GPU trains it."""
     keras.utils.set_random_seed(1)
     layers = keras.layers
-    return write(
-        keras.Sequential(
+    with precision_policy("mixed_bfloat16"):
+        network = keras.Sequential(
             [
                 keras.Input((8, 8, 1), dtype="uint8"),
                 layers.Rescaling(1 / 255),
@@ -53,11 +54,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 layers.Flatten(),
                 layers.Dropout(0.5),
                 layers.Dense(64, activation="relu"),
-                layers.Dense(3, activation="softmax"),
+                layers.Dense(3, activation="softmax", dtype="float32"),
             ]
-        ),
-        tmp_path_factory.mktemp("source"),
-    )
+        )
+    return write(network, tmp_path_factory.mktemp("source"))
 
 
 @pytest.mark.parametrize("quantisation", BOUNDS)

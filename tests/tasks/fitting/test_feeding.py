@@ -62,7 +62,20 @@ with feeding.fed((np.arange(60), np.arange(60)), 8, 3) as feed:
     for epoch in range(2):
         feed.begin(epoch)
         seen.append([feed.batches[i][0].tolist() for i in range(feed.batches.num_batches)])
+timed = []
+class Timed(feeding.Feed):
+    def seconds(self):
+        timed.append((*super().seconds(), time.perf_counter() - self._began))
+        return timed[-1][:2]
+feeding.Feed = Timed
+wide = [keras.layers.Dense(1024, "relu") for _ in range(6)]
+model = keras.Sequential([keras.Input((1024,)), *wide, keras.layers.Dense(2, "softmax")])
+many = np.random.default_rng(0).normal(size=(512, 1024)).astype(np.float32)
+few = many[:8], np.zeros(8, np.int32)
+at_once = replace(settings, epochs=2, batch_size=128, steps_per_execution=4)
+fit(model, (many, np.zeros(512, np.int32)), few, at_once)
 print(json.dumps({
+    "stepped": timed[-1][1] / timed[-1][2],
     "quick": quick, "slow": slow, "slow_in_all": result.data_wait_share, "seen": seen,
     "resumed": max(float(abs(a - b).max()) for a, b in zip(whole, resumed)),
 }))
@@ -164,6 +177,13 @@ def test_a_network_learns_from_rows_that_stay_in_their_file(in_file: None, tmp_p
 def test_jax_waits_for_slow_rows_and_not_for_others(on_jax: dict[str, Any]) -> None:
     assert min(on_jax["slow"][1:]) > 0.3 > statistics.median(on_jax["quick"])
     assert 0 < on_jax["slow_in_all"] < 1
+
+
+@pytest.mark.slow
+def test_steps_that_jax_has_only_queued_are_in_the_time_of_the_epoch(
+    on_jax: dict[str, Any],
+) -> None:
+    assert on_jax["stepped"] > 0.7
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tasks.config import ModelConfig
+from tasks.devices import precision_policy
 from tasks.errors import ConfigError
 from tasks.models import bert, lstm, text_cnn
 from tasks.models.archive import load_network, save_network, summary_of
@@ -88,6 +89,20 @@ def test_the_stored_file_predicts_the_same(architecture: ModuleType, tmp_path: P
     found = load_network(tmp_path / "network.keras")(tokens)
     assert found == pytest.approx(np.asarray(network(tokens, training=False)), abs=1e-6)
     assert f"{network.count_params():,}" in summary_of(network)
+
+
+@ALL
+def test_what_was_trained_in_bfloat16_is_stored_without_it(
+    architecture: ModuleType, tmp_path: Path
+) -> None:
+    """A server's processor may have none, and ONNX and LiteRT take none."""
+    with precision_policy("mixed_bfloat16"):
+        network = build(architecture)
+    save_network(network, tmp_path / "network.keras")
+    assert b"bfloat16" not in (tmp_path / "network.keras").read_bytes()
+    tokens = [2, 5, 3, 0, 0, 0]
+    found = load_network(tmp_path / "network.keras")(np.array([tokens], np.int32))
+    assert found == pytest.approx(answers(network, tokens), abs=1e-2)
 
 
 def test_no_address_in_memory_is_in_the_stored_file(tmp_path: Path) -> None:
