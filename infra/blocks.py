@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.automations import TAG
 from infra.clusters.profiles import Resources, read_resources
+from infra.clusters.several_nodes import require_for_nodes
 from infra.forms import pipeline_form, plain_form, require_valid, training_form
 from infra.pipelines import Block, configure, load_pipelines, nearest
 from infra.pools import pool_of, require_name
@@ -73,8 +74,11 @@ def read_block(block: Block, settings: Settings) -> Request:
     parameters = dict(content.get("parameters") or {})
     tags, description = [TAG], str(content.get("description") or "")
     form = plain_form(flow)
+    resources = read_resources(content.get("resources"), block.name)
+    job_variables = _job_variables(pool.get("job_variables") or {}, settings)
     if block.trains:
         config = configure(block.pipeline, ())
+        require_for_nodes(block.name, resources, config, job_variables["env"])
         form = training_form(form, config, parameters)
         tags.append(config.ingestion.dataset)
         description = describe(description, config)
@@ -93,7 +97,7 @@ def read_block(block: Block, settings: Settings) -> Request:
             "parameters": parameters,
             "work_pool_name": name,
             "work_queue_name": str(pool.get("work_queue_name") or "default"),
-            "job_variables": _job_variables(pool.get("job_variables") or {}, settings),
+            "job_variables": job_variables,
             "concurrency_limit": limit,
             "concurrency_options": options,
             "enforce_parameter_schema": bool(content.get("enforce_parameter_schema", True)),
@@ -105,7 +109,7 @@ def read_block(block: Block, settings: Settings) -> Request:
             "parameter_openapi_schema": form,
         },
         schedules=_schedules(block, form, parameters),
-        resources=read_resources(content.get("resources"), block.name),
+        resources=resources,
     )
 
 

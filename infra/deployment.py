@@ -164,6 +164,7 @@ def fit_to_pools(
             continue
         name = settled_pool(request, find_deployment(client, request), pool)
         if client.read_work_pool(name).type != POOL_TYPE:
+            _require_one_node(request, name)
             idle.append(request.name)
             fitted.append(request)
             continue
@@ -176,6 +177,16 @@ def fit_to_pools(
         fitted.append(replace(request, choices=choices))
     said = f"{', '.join(idle)}: resources are for a pool on Kubernetes; others run as processes"
     return fitted, [said] if idle else []
+
+
+def _require_one_node(request: Request, pool: str) -> None:
+    training = request.resources.training if request.resources else None
+    if training and training.nodes > 1:
+        raise ConfigError(
+            f"The resources of {request.name} ask for {training.nodes} nodes for its training, and "
+            f"its runs are processes of the work pool {pool}; expected a pool of a cluster. Deploy "
+            "it with --target kubernetes, or leave `nodes` out."
+        )
 
 
 @contextlib.contextmanager

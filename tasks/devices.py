@@ -22,6 +22,8 @@ BFLOAT16_CAPABILITY = (8, 0)
 # a GPU's memory is taken as it is needed; read when a backend first uses a GPU
 MEMORY_GROWTH = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 BACKENDS = ("tensorflow", "jax")
+# what the drivers of NVIDIA and AMD show to a process that may use a GPU
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 logger = logging.getLogger(__name__)
 
 Accelerator = tuple[str, tuple[int, ...] | None]
@@ -124,6 +126,11 @@ def used(hardware: Hardware, count: int) -> Hardware:
 def has_accelerator(hardware: Hardware) -> bool:
     """Whether training runs on a GPU or the like, and not on the CPU alone."""
     return not hardware.devices[0].startswith("CPU")
+
+
+def sees_gpu() -> bool:
+    """Whether this process is shown a GPU, without a backend that would begin to use it."""
+    return any(Path(place).exists() for place in GPU_DEVICES)
 
 
 @contextlib.contextmanager

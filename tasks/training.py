@@ -1,8 +1,9 @@
 """Prepared data in, a trained network or another estimator out, stored as of its best epoch."""
 
 import json
+import os
 
-from tasks import apart, cancelling, devices, turns
+from tasks import apart, cancelling, devices, nodes, turns
 from tasks.boosting import train_boosting
 from tasks.config import ModelConfig, TrainingConfig
 from tasks.fingerprints import code_digest, environment_digest, values_digest
@@ -16,9 +17,11 @@ from tasks.storage import Storage
 CODE = (
     "tasks.boosting",
     "tasks.devices",
+    "tasks.first_node",
     "tasks.fitting",
     "tasks.models",
     "tasks.network_training",
+    "tasks.nodes",
     "tasks.trees",
 )
 
@@ -45,9 +48,20 @@ def train_model(
         weights = class_weights(training.class_weights, prepared.train.label_counts)
         return train_boosting(context, prepared, model, training, weights)
     key = training_key(prepared, model, training, initial)
-    wanted = devices.has_accelerator(devices.find_hardware(training.precision))
-    with cancelling.ended_when_cancelled(context), turns.gpu_turn(wanted=wanted):
+    node = nodes.node_of_run(os.environ)
+    wanted = devices.sees_gpu() if node else _uses_gpu(training)
+    with (
+        nodes.ended_together(node),
+        cancelling.ended_when_cancelled(context),
+        turns.gpu_turn(wanted=wanted),
+    ):
+        if node:
+            return nodes.train_together(node, context, prepared, model, training, initial)
         return train_network(context, prepared, model, training, initial, key)
+
+
+def _uses_gpu(training: TrainingConfig) -> bool:
+    return devices.has_accelerator(devices.find_hardware(training.precision))
 
 
 def _trained_apart(

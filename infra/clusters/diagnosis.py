@@ -17,9 +17,12 @@ from infra.clusters.objects import (
     created_at,
     ending,
     has_started,
+    in_order_of_end,
     is_over,
     limit_of,
+    name_of,
     phase_of,
+    pods_asked_for,
     scheduled_at,
     statuses,
     uid_of,
@@ -31,6 +34,8 @@ from tasks.remote import scrubbed
 START_WAIT, SHORT_WAIT = timedelta(minutes=15), timedelta(minutes=2)
 WAIT_ANNOTATION = "roundhouse/start-within-seconds"  # on a Job
 KILLED = 137
+# of a process that meets what no other attempt would mend
+EXIT_PERMANENT = 78
 IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable")
 NO_IMAGE = ("InvalidImageName", "ImageInspectError")
 NO_CONTAINER = (
@@ -57,9 +62,21 @@ def diagnose(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> D
     """
     if condition(job, "Failed").get("reason") == "DeadlineExceeded":
         return _over_deadline(job)
-    pod = max(pods, key=created_at, default=None)
-    if pod is None:
+    if not pods:
         return _without_pod(job, events)
+    if pods_asked_for(job) == 1:
+        return _of_pod(job, max(pods, key=created_at), events)
+    told = (_of_pod(job, pod, events) for pod in in_order_of_end(pods))
+    # where one pod of several is lost the others end as well, or are deleted
+    return min(filter(None, told), key=_is_told_after, default=None)
+
+
+def _is_told_after(found: Diagnosis) -> int:
+    """0 for a cause, 1 for what may follow from one, and 2 for what may still begin."""
+    return 2 if found.outcome == "waiting" else int(found.kind in ("pod removed", "ended"))
+
+
+def _of_pod(job: Object, pod: Object, events: Sequence[Object]) -> Diagnosis | None:
     own = [e for e in events if e.get("involvedObject", {}).get("uid") == uid_of(pod)]
     return (
         _out_of_memory(pod)
@@ -229,10 +246,13 @@ def _over_deadline(job: Object) -> Diagnosis:
 
 def _ended(job: Object, pod: Object) -> Diagnosis | None:
     """Of a Job that is over; whoever asks knows that its run does not say so."""
-    if not is_over(job):
+    count = pods_asked_for(job)
+    if not (is_over(job) or (count > 1 and phase_of(pod) == "Failed")):
         return None
     ended = next(filter(None, map(ending, statuses(pod))), {})
     code = int(ended.get("exitCode") or 0)
+    if count > 1:
+        return _one_of_several_ended(pod, count, code)
     outcome: Outcome = "failed" if code in (1, 2, 126, 127) else "crashed"
     hint = " A process that is killed so has often run out of memory." if code == KILLED else ""
     return Diagnosis(
@@ -240,6 +260,19 @@ def _ended(job: Object, pod: Object) -> Diagnosis | None:
         outcome,
         f"The container ended with exit code {code}, and the run never said how it ended.{hint} "
         "The end of its log says more, here or in the cluster.",
+    )
+
+
+def _one_of_several_ended(pod: Object, count: int, code: int) -> Diagnosis | None:
+    if not code:
+        return None
+    outcome: Outcome = "failed" if code == EXIT_PERMANENT else "crashed"
+    return Diagnosis(
+        "ended",
+        outcome,
+        f"The pod {name_of(pod)}, one of {count} that train together, ended first, with exit code "
+        f"{code}, and the run never said why. The end of its log says more, here or in the "
+        "cluster. All of them go on from the last checkpoint where the run is tried again.",
     )
 
 

@@ -1,7 +1,7 @@
 """Reading what the API of a cluster says of a Job or a pod, in JSON."""
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks.remote import scrubbed
@@ -47,6 +47,32 @@ def ending(status: Object) -> Object:
         if found := (status.get(part) or {}).get("terminated"):
             return dict(found)
     return {}
+
+
+def ended_at(pod: Object) -> datetime | None:
+    """When a pod's last container ended, or somebody deleted the pod, whichever came first."""
+    metadata = pod.get("metadata") or {}
+    ends = [ending(each).get("finishedAt") for each in statuses(pod)]
+    moments = [_moment(moment) for moment in ends if moment]
+    if deleted := deleted_at(pod):
+        # it counts the grace that the pod was given
+        grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+        moments.append(deleted - grace)
+    return min(moments, default=None)
+
+
+def in_order_of_end(pods: Iterable[Object]) -> list[Object]:
+    """Pods by the second in which they ended or were deleted; those at work are the last.
+
+    Of the same second those that were deleted come first, as the others may have ended by that.
+    """
+    now = datetime.now(UTC)
+    return sorted(pods, key=lambda pod: (ended_at(pod) or now, deleted_at(pod) is None))
+
+
+def pods_asked_for(job: Object) -> int:
+    """How many pods of a Job are at work at the same time."""
+    return int((job.get("spec") or {}).get("completions") or 1)
 
 
 def has_started(status: Object) -> bool:

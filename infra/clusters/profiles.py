@@ -23,6 +23,7 @@ USUAL = "cpu"
 TRAINING_VARIABLE = "ROUNDHOUSE_TRAINING_JOB"
 ON_LINUX = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
 EXAMPLE = "{profile: gpu, memory: 16Gi}"
+NODES_EXAMPLE = "only a training has several: {training: {profile: gpu, nodes: 4}}."
 LABEL_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
 
 
@@ -44,6 +45,16 @@ class Share(StageConfig):
     gpu_type: str | None = Field(default=None, min_length=1, max_length=63)
 
 
+class TrainingShare(Share):
+    """What each Job, or each node, of a training is given.
+
+    Args:
+        nodes: Nodes that train one network together, on JAX, each with all of this.
+    """
+
+    nodes: int = Field(default=1, ge=1, le=64)
+
+
 class Resources(Share):
     """What a block asks for.
 
@@ -51,7 +62,7 @@ class Resources(Share):
         training: What the training is given, as a Job of its own; None for one Job per run.
     """
 
-    training: Share | None = None
+    training: TrainingShare | None = None
 
 
 class Toleration(StageConfig):
@@ -145,7 +156,7 @@ class Profiles(StageConfig):
                 f"The resources of {whose} ask for GPUs of the profile {share.profile!r}, which "
                 f"has none; expected one that has: {', '.join(able) or f'none in {PLACE} yet'}."
             )
-        given = share.model_dump(exclude={"profile", "training"}, exclude_none=True)
+        given = share.model_dump(exclude={"profile", "training", "nodes"}, exclude_none=True)
         return found.model_copy(update=given)
 
 
@@ -248,6 +259,8 @@ def resource_variables(
     if resources.training is None:
         return found
     training = job_variables(profiles.profile(resources.training, whose), settings)
+    if resources.training.nodes > 1:
+        training["nodes"] = resources.training.nodes
     return {**found, "env": {TRAINING_VARIABLE: json.dumps(training, sort_keys=True)}}
 
 
@@ -272,7 +285,9 @@ def _sentences(problems: Iterable[Any]) -> Iterable[str]:
     known = {*Profile.model_fields, *Resources.model_fields, *Toleration.model_fields}
     for problem in problems:
         place = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
+        if problem["loc"] == ("nodes",):
+            yield f"Received nodes={problem['input']!r}; {NODES_EXAMPLE}"
+        elif problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
             yield f"Unknown key {place!r}.{nearest(name, known)}"
         else:

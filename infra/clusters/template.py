@@ -69,6 +69,9 @@ def _job(profiles: Profiles) -> dict[str, Any]:
         },
         "spec": {
             "backoffLimit": 0,
+            # our worker arranges for several: infra/clusters/several_nodes.py
+            "completions": "{{ nodes }}",
+            "parallelism": "{{ nodes }}",
             "activeDeadlineSeconds": "{{ active_deadline_seconds }}",
             "ttlSecondsAfterFinished": "{{ ttl_seconds_after_finished }}",
             "template": {"metadata": {"labels": "{{ labels }}"}, "spec": _pod(profiles)},

@@ -81,6 +81,12 @@ def _resources() -> dict[str, dict[str, Any]]:
             pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$",
             examples=["NVIDIA-H100-80GB-HBM3"],
         ),
+        "nodes": _number(
+            "Nodes",
+            "Pods of one training, each with all of the above; for the deployment training alone.",
+            1,
+            64,
+        ),
         "shared_memory": _amount(
             "Shared memory", "Size of /dev/shm at most; what is in use counts as memory.", "1Gi"
         ),

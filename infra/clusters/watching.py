@@ -21,10 +21,12 @@ from infra.clusters.objects import (
     Object,
     created_at,
     deleted_at,
+    in_order_of_end,
     is_over,
     name_of,
     over_at,
     phase_of,
+    pods_asked_for,
     uid_of,
 )
 from infra.clusters.outcomes import Runs
@@ -150,7 +152,7 @@ class Watch:
     ) -> None:
         lines = ""
         if found.kind == "ended" and pods:
-            lines = await self._namespace.log_end(name_of(pods[-1]), lines=100)
+            lines = await self._namespace.log_end(name_of(in_order_of_end(pods)[0]), lines=100)
         if not await self._runs.end(run, found, lines):
             return
         self._told.add(uid_of(job))
@@ -209,10 +211,10 @@ def _has_left(job: Object, pods: Sequence[Object], found: Diagnosis, now: dateti
     """Whether nothing of a pod is at work any more that another is to go on from."""
     if is_over(job) or found.kind == "node lost":
         return True
-    newest = max(pods, key=created_at, default=None)
-    deleted = deleted_at(newest) if newest else None
-    return (
-        newest is None
-        or phase_of(newest) == "Failed"
-        or (deleted is not None and now - deleted > STUCK)
+    if pods_asked_for(job) == 1:
+        pods = sorted(pods, key=created_at)[-1:]
+    return all(
+        phase_of(pod) in ("Failed", "Succeeded")
+        or ((deleted := deleted_at(pod)) is not None and now - deleted > STUCK)
+        for pod in pods
     )

@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from infra import environment
+from infra.clusters import several_nodes
 from tasks.errors import ConfigError
 from tasks.settings import Settings, load_settings
 
@@ -152,6 +153,7 @@ def worker_type() -> "type[KubernetesWorker]":
     class WatchedWorker(KubernetesWorker, abc.ABC):  # type: ignore[misc]  # it has no types
         async def run(self, flow_run: Any, configuration: Any, task_status: Any = None) -> Any:
             watched(configuration.job_manifest)
+            several_nodes.arrange(configuration.job_manifest)
             return await super().run(flow_run, configuration, task_status)
 
     return WatchedWorker

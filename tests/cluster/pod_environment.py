@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,19 @@ def here(text: str, places: dict[str, Path]) -> str:
     return text
 
 
+def found_here(pod: Any, text: str) -> str:
+    """A text in which what a headless service calls its pods is this machine.
+
+    A cluster's names would lead to a port of each pod's own; here all share them, so each name has
+    one that follows from it.
+    """
+    service = pod["spec"].get("subdomain")
+    if not service:
+        return text
+    address = lambda match: f"127.0.0.1:{20_000 + zlib.crc32(match[1].encode()) % 10_000}"  # noqa: E731
+    return re.sub(rf"\b([\w-]+)\.{re.escape(service)}:\d+", address, text)
+
+
 def process(pod: Any, container: Any, values: dict[str, str], places: dict[str, Path]) -> Any:
     """The command, the variables and the folder of the process that stands for a container."""
     command = [*container.get("command", []), *container.get("args", [])]
@@ -154,7 +168,7 @@ def process(pod: Any, container: Any, values: dict[str, str], places: dict[str, 
         "ROUNDHOUSE_HOME": here("/home/roundhouse/.roundhouse", places),
         "HOSTNAME": pod["metadata"]["name"],
     }
-    given = {name: here(value, places) for name, value in values.items()}
+    given = {name: found_here(pod, here(value, places)) for name, value in values.items()}
     given["PATH"] = f"{image['PATH']}:{given.get('PATH', '')}"
     folder = here(container.get("workingDir", "/home/roundhouse"), places)
     return command, {**inherited, **image, **given}, folder

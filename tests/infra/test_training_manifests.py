@@ -1,63 +1,70 @@
-"""The manifests of a training over several nodes."""
+"""The manifest of a training over several nodes by Kubeflow Trainer."""
 
-import pytest
+import json
+from pathlib import Path
+from typing import Any
+
 import yaml
 
 from infra.clusters import training_node
-from tasks.fitting.processes import EXIT_PERMANENT
-from tasks.nodes import this_node
-from tests.infra.kustomize import MANIFESTS
-from tests.infra.manifest_policy import pod_template, violations
-from tests.infra.test_manifests import VERSIONS, find, secret_keys
+from tests.infra.kustomize import MANIFESTS, overlay
 
-FOLDER = MANIFESTS / "training"
-OBJECTS = list(yaml.safe_load_all((FOLDER / "indexed-job.yaml").read_text()))
-JOB = find(OBJECTS, "Job", "training")
-COMMAND = ["python", "-m", training_node.__name__, "orders/training"]
+SCHEMA = Path(__file__).with_name("train_job_schema.json")
+(JOB,) = yaml.safe_load_all((MANIFESTS / "training" / "train-job.yaml").read_text())
 
 
-@pytest.mark.parametrize("version", VERSIONS[-1:])
-def test_kubernetes_accepts_the_objects(version: str) -> None:
-    import kubernetes_validate
-
-    for item in OBJECTS:
-        kubernetes_validate.validate(item, version, strict=True)
-
-
-def test_the_pods_find_each_other_by_what_the_job_gives_them() -> None:
-    pod = pod_template(JOB)["spec"]
-    (container,) = pod["containers"]
-    assert container["args"] == COMMAND
-    given = {each["name"]: each["value"] for each in container["env"]}
-    assert this_node(given | {"JOB_COMPLETION_INDEX": "1"}).count == JOB["spec"]["completions"]
-    # the first pod's name by its Job and index, in the service that names them
-    service = find(OBJECTS, "Service", pod["subdomain"])
-    host, _, port = given["JAX_COORDINATOR_ADDRESS"].partition(":")
-    assert host == f"{JOB['metadata']['name']}-0.{service['metadata']['name']}"
-    assert service["spec"]["publishNotReadyAddresses"] is True
-    assert [int(port)] == [each["port"] for each in service["spec"]["ports"]]
-    assert service["spec"]["selector"].items() <= pod_template(JOB)["metadata"]["labels"].items()
+def closed(schema: Any) -> Any:
+    """A schema that refuses what it does not name, where a cluster would drop it in silence."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: closed(value) for name, value in schema.items()}
+    return found | ({"additionalProperties": False} if "properties" in found else {})
 
 
-def test_all_start_again_but_not_where_that_mends_nothing() -> None:
-    spec = JOB["spec"]
-    assert spec["parallelism"] == spec["completions"]
-    assert (spec["maxFailedIndexes"], pod_template(JOB)["spec"]["restartPolicy"]) == (0, "Never")
-    (rule,) = [each for each in spec["podFailurePolicy"]["rules"] if each["action"] == "FailJob"]
-    assert rule["onExitCodes"]["values"] == [EXIT_PERMANENT]
+def patched() -> dict[str, Any]:
+    """What is added to the pods that the runtime makes."""
+    (patch,) = JOB["spec"]["runtimePatches"]
+    (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    found: dict[str, Any] = job["template"]["spec"]["template"]
+    return found
 
 
-def test_the_policy_holds_for_its_pods() -> None:
-    # accounts, settings and the namespace are those of an overlay
-    pods = [said for said in violations([JOB], secret_keys("small")) if said.startswith("Job")]
-    elsewhere = ("roundhouse-", "is in another namespace")
-    assert [said for said in pods if not any(each in said for each in elsewhere)] == []
+def test_it_is_what_the_trainer_expects() -> None:
+    from jsonschema import Draft202012Validator
+
+    schema = closed(json.loads(SCHEMA.read_text()))
+    schema["properties"]["metadata"] = {"type": "object"}
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(JOB)] == []
+    assert not Draft202012Validator(schema).is_valid({**JOB, "spec": {**JOB["spec"], "nodes": 2}})
 
 
-def test_the_train_job_runs_the_same() -> None:
-    (job,) = yaml.safe_load_all((FOLDER / "train-job.yaml").read_text())
-    trainer = job["spec"]["trainer"]
-    assert (job["kind"], job["spec"]["runtimeRef"]["name"]) == ("TrainJob", "jax-distributed")
-    assert trainer["command"] == COMMAND
-    assert trainer["numNodes"] == JOB["spec"]["completions"]
-    assert trainer["image"] == pod_template(JOB)["spec"]["containers"][0]["image"]
+def test_each_pod_trains_by_an_order() -> None:
+    trainer = JOB["spec"]["trainer"]
+    assert JOB["spec"]["runtimeRef"]["name"] == "jax-distributed"
+    assert trainer["args"][:4] == ["python", "-m", training_node.__name__, "--order"]
+    assert {"name": "KERAS_BACKEND", "value": "jax"} in trainer["env"]
+
+
+def test_its_pods_are_let_in_where_runs_are() -> None:
+    labels = patched()["metadata"]["labels"]
+    policies = [item for item in overlay("small") if item["kind"] == "NetworkPolicy"]
+    (runs,) = [item for item in policies if item["metadata"]["name"] == "runs"]
+    (wanted,) = runs["spec"]["podSelector"]["matchExpressions"]
+    assert wanted["operator"] == "Exists"
+    assert wanted["key"] in labels
+    accounts = [item for item in overlay("small") if item["kind"] == "ServiceAccount"]
+    account = patched()["spec"]["serviceAccountName"]
+    assert account in [item["metadata"]["name"] for item in accounts]
+
+
+def test_its_pods_are_restricted() -> None:
+    spec = patched()["spec"]
+    (container,) = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in spec["volumes"]}

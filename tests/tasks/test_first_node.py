@@ -58,7 +58,13 @@ def others(
             training=TrainingConfig(**{"batch_size": 32, **training}),
         )
         Storage(context.storage_uri).write_record("orders/training", order.model_dump_json())
-        command = [sys.executable, "-m", "infra.clusters.training_node", "orders/training"]
+        command = [
+            sys.executable,
+            "-m",
+            "infra.clusters.training_node",
+            "--order",
+            "orders/training",
+        ]
         variables = os.environ | {"JOB_COMPLETION_INDEX": "1"}
         started.append(subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL))
         return started[-1]

@@ -65,7 +65,7 @@ def test_two_pods_leave_one_trained_model(
         "JAX_COORDINATOR_ADDRESS": "127.0.0.1:29537",
         "JAX_NUM_PROCESSES": "2",
     }
-    command = [sys.executable, "-m", "infra.clusters.training_node", "orders/training"]
+    command = [sys.executable, "-m", "infra.clusters.training_node", "--order", "orders/training"]
     pods = [
         subprocess.Popen(
             command,

@@ -171,6 +171,15 @@ def test_for_processes_resources_change_nothing_but_a_word(trial: Trial) -> None
     assert trial.client.read_work_pool(trial.pool).type == "process"
 
 
+def test_processes_do_not_train_over_several_nodes(trial: Trial) -> None:
+    resources = {"training": {"profile": "gpu", "nodes": 4}}
+    trial.path.write_text(
+        yaml.safe_dump({"deployments": [{**trial.block, "resources": resources}]})
+    )
+    with pytest.raises(ConfigError, match=r"ask for 4 nodes .* expected a pool of a cluster"):
+        deploy_pipelines(trial.settings, Console(file=io.StringIO()))
+
+
 def test_what_is_not_fit_is_said_and_nothing_is_applied(trial: Trial) -> None:
     trial.cluster.objects[SETTINGS]["data"].pop("ROUNDHOUSE_STORAGE")
     with pytest.raises(ConfigError, match=r"1 to mend on the cluster .* nothing was applied"):

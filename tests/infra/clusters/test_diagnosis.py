@@ -201,3 +201,71 @@ def test_what_was_waited_for_too_long_has_failed_and_says_how_long() -> None:
     asked = Diagnosis("unschedulable", "waiting", "No node.", now)
     found = given_up(asked, now - timedelta(minutes=15))
     assert (found.outcome, found.sentence) == ("failed", "No node. Given up after 15 minutes.")
+
+
+def lost(index: int, seconds: float, code: int = 1, **status: Any) -> Any:
+    """A pod of a training over several nodes, which ended so many seconds ago."""
+    state = made.terminated(code)
+    state["terminated"]["finishedAt"] = made.ago(seconds)
+    metadata = {"name": f"training-{index}", **status.pop("metadata", {})}
+    return made.pod("Failed", state=state, metadata=metadata, **status)
+
+
+def deleted(index: int, seconds: float, code: int = 143) -> Any:
+    """One that was deleted then, with a grace of 30 seconds."""
+    metadata = {"deletionTimestamp": made.ago(seconds - 30), "deletionGracePeriodSeconds": 30}
+    return lost(index, seconds - 1, code, metadata=metadata)
+
+
+PUT_OUT = {"reason": "Evicted", "message": PRESSED}
+# the pods of a training over several nodes, and the kind, the outcome and words of its run
+SEVERAL: dict[str, tuple[list[Any], str, str, list[str]]] = {
+    "one is evicted, the first process notices, Kubernetes deletes the last": (
+        [lost(0, 9), lost(1, 7, 137, **PUT_OUT), deleted(2, 8)],
+        "node pressure", "again", ["short of memory", "checkpoint"],
+    ),
+    "one is deleted by hand": (
+        [lost(0, 8), deleted(1, 10)], "pod removed", "again", ["was deleted"],
+    ),
+    "one is deleted, and another ends in the same second": (
+        [lost(0, 10), deleted(1, 10)], "pod removed", "again", ["was deleted"],
+    ),
+    "one is killed, and nobody says why": (
+        [deleted(0, 8), lost(1, 9, 137)], "ended", "crashed",
+        ["training-1, one of 3 that train together, ended first, with exit code 137", "again"],
+    ),
+    "one has met what no attempt mends": (
+        [deleted(0, 8), lost(1, 9, 78)], "ended", "failed", ["exit code 78"],
+    ),
+    "one has used up its memory": (
+        [lost(0, 9), made.pod("Failed", state=made.terminated(137, "OOMKilled")), deleted(2, 8)],
+        "out of memory", "failed", ["more than its limit"],
+    ),
+    "one has no node yet": (
+        [made.pod(), made.unschedulable(GPUS)], "unschedulable", "waiting", ["No node takes"],
+    ),
+    "one has no node yet, and another is lost": (
+        [lost(0, 9), made.unschedulable(GPUS)], "ended", "crashed", ["training-0"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_of_several_pods_the_one_that_was_the_cause_is_told(name: str) -> None:
+    pods, kind, outcome, words = SEVERAL[name]
+    job = made.job(OVER)
+    job["spec"]["completions"] = 3
+    for order in (pods, pods[::-1]):
+        found = diagnose(job, order, [])
+        assert found is not None
+        assert (found.kind, found.outcome) == (kind, outcome)
+        for part in words:
+            assert part in found.sentence
+
+
+def test_several_pods_that_train_have_no_diagnosis() -> None:
+    job = made.job()
+    job["spec"]["completions"] = 2
+    ready = made.pod("Succeeded", state=made.terminated(0, "Completed"))
+    assert diagnose(job, [made.pod(), made.pod()], []) is None
+    assert diagnose(job, [made.pod(), ready], []) is None

@@ -141,6 +141,20 @@ def test_a_pod_that_is_still_ending_keeps_its_run(bed: Bed) -> None:
     assert bed.look().name == "Running"
 
 
+def test_a_training_on_several_nodes_is_tried_again_once_all_of_its_pods_have_ended(
+    bed: Bed,
+) -> None:
+    bed.has(Running())
+    bed.job()
+    bed.cluster.jobs[0]["spec"]["completions"] = 2
+    gone = made.pod("Failed", conditions=made.disrupted("PreemptionByScheduler"))
+    bed.cluster.pods = [gone, made.pod(metadata={"uid": "second"})]
+    assert bed.look().name == "Running"
+    bed.cluster.pods[1] = made.pod("Failed", state=made.terminated(1), metadata={"uid": "second"})
+    assert bed.look().name == "AwaitingRetry"
+    assert bed.cluster.deleted == [f"{made.JOB}-j1"]
+
+
 def test_a_node_that_is_lost_loses_no_run(bed: Bed) -> None:
     bed.has(Running())
     bed.job()
