@@ -78,7 +78,7 @@ def read_block(block: Block, settings: Settings) -> Request:
     job_variables = _job_variables(pool.get("job_variables") or {}, settings)
     if block.trains:
         config = configure(block.pipeline, ())
-        require_for_nodes(block.name, resources, config, job_variables["env"])
+        require_for_nodes(block.name, resources, config, job_variables["env"], settings)
         form = training_form(form, config, parameters)
         tags.append(config.ingestion.dataset)
         description = describe(description, config)

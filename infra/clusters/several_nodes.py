@@ -8,11 +8,12 @@ lost the Job fails as a whole, and the run goes on in another from the last chec
 from collections.abc import Mapping
 from typing import Any
 
-from infra.clusters.profiles import Resources
+from infra.clusters.profiles import Resources, load_profiles
 from tasks.config import PipelineConfig
 from tasks.errors import ConfigError
 from tasks.models import is_estimator
 from tasks.nodes import COORDINATOR, COUNT, JOB_ID
+from tasks.settings import Settings
 
 SERVICE, PORT = "training", 8476
 # the label by which the service knows them
@@ -28,6 +29,7 @@ def require_for_nodes(
     resources: Resources | None,
     config: PipelineConfig,
     environment: Mapping[str, object],
+    settings: Settings,
 ) -> None:
     """Makes sure that a pipeline that asks for several nodes can be trained on them.
 
@@ -36,10 +38,11 @@ def require_for_nodes(
         resources: What it asks for.
         config: What it trains, and how.
         environment: What it gives its runs as environment.
+        settings: Name the file of profiles, which say how many GPUs a node gives.
 
     Raises:
-        ConfigError: It trains no network, its batches cannot be divided, or it wants another
-            backend than JAX.
+        ConfigError: It trains no network, its batches cannot be divided, it wants another backend
+            than JAX, or there is no such profile.
     """
     share = resources.training if resources else None
     if share is None or share.nodes == 1:
@@ -50,10 +53,11 @@ def require_for_nodes(
             f"{asked}, and {config.model.architecture!r} is no network; expected one, as only "
             "these are trained over several nodes. Leave `nodes` out."
         )
-    devices, rows = share.nodes * (share.gpus or 1), config.training.batch_size
+    profile = load_profiles(settings).profile(share, name)
+    devices, rows = share.nodes * (profile.gpus or 1), config.training.batch_size
     if rows % devices:
         raise ConfigError(
-            f"{asked}, which are {devices} devices at least, and a batch of {rows} rows cannot be "
+            f"{asked}, which are {devices} devices, and a batch of {rows} rows cannot be "
             f"divided between them; expected a multiple. Set training.batch_size to "
             f"{-(-rows // devices) * devices}, or ask for another number of nodes."
         )

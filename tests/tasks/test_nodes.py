@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,10 +8,10 @@ from dataclasses import astuple
 import pytest
 
 from tasks.config import ModelConfig, TrainingConfig
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, ServiceError
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import TrainedModel
-from tasks.nodes import TrainingOrder, this_node
+from tasks.nodes import FIRST_PROCESS, TrainingOrder, ended_together, this_node
 from tasks.storage import Storage
 
 JOB = {"JAX_COORDINATOR_ADDRESS": "training-0.training:8476", "JAX_NUM_PROCESSES": "2"}
@@ -38,6 +39,27 @@ def test_what_does_not_say_which_process_this_is_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         this_node(JOB | wrong)
+
+
+def test_a_pod_that_lost_another_has_its_first_process_end_and_says_nothing() -> None:
+    first = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    code = (
+        "from tasks.errors import ServiceError; from tasks.nodes import Node, ended_together\n"
+        "with ended_together(Node('training-0.training:8476', 2, 0)):\n"
+        "    raise ServiceError('lost')"
+    )
+    variables = os.environ | {FIRST_PROCESS: str(first.pid)}
+    run = subprocess.Popen([sys.executable, "-c", code], env=variables)
+    assert first.wait(60) == -signal.SIGTERM
+    # whoever is told to end ends it, and says nothing of how
+    assert run.poll() is None
+    run.terminate()
+    assert run.wait(60) == -signal.SIGTERM
+
+
+def test_a_service_that_fails_a_training_alone_is_told_as_it_is() -> None:
+    with pytest.raises(ServiceError, match="MLflow"), ended_together(None):
+        raise ServiceError("MLflow does not answer.")
 
 
 @pytest.mark.slow

@@ -108,11 +108,18 @@ def test_what_cannot_be_trained_over_several_nodes_is_refused(
     changed: dict[str, Any], environment: dict[str, str], said: str
 ) -> None:
     resources = read_resources(ON_FOUR, "digits")
-    require_for_nodes("digits", resources, config(), {"KERAS_BACKEND": "jax"})
+    require_for_nodes("digits", resources, config(), {"KERAS_BACKEND": "jax"}, SETTINGS)
     with pytest.raises(ConfigError, match=said):
-        require_for_nodes("digits", resources, config(**changed), environment)
+        require_for_nodes("digits", resources, config(**changed), environment, SETTINGS)
     one = read_resources({"training": {"profile": "gpu"}}, "digits")
-    require_for_nodes("digits", one, config(**changed), environment)
+    require_for_nodes("digits", one, config(**changed), environment, SETTINGS)
+
+
+def test_each_node_counts_with_its_gpus() -> None:
+    of_two = read_resources({"training": {"profile": "gpu", "nodes": 4, "gpus": 2}}, "digits")
+    require_for_nodes("digits", of_two, config(batch_size=40), {}, SETTINGS)
+    with pytest.raises(ConfigError, match=r"are 8 devices, .* training.batch_size to 40"):
+        require_for_nodes("digits", of_two, config(batch_size=36), {}, SETTINGS)
 
 
 @pytest.mark.parametrize(
