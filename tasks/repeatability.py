@@ -81,8 +81,8 @@ def cautions_about(registry: Registry, lineage: Lineage, config: PipelineConfig)
 def other_machine(then: Hardware, now: Hardware) -> list[str]:
     """Whether other hardware or another backend computes now, in sentences.
 
-    The last bits depend on the one, all of them on the other. The number of cores
-    does not count: it decides who computes what, not in which order.
+    The last bits depend on the one, all of them on the other. The number of cores does not count:
+    it decides who computes what, not in which order.
     """
     was, is_now = (f"{', '.join(each.devices)} {each.processor}".strip() for each in (then, now))
     found = []

@@ -11,6 +11,7 @@ PIPELINES = load_pipelines(Settings().pipelines)
 DEPLOYED = ("churn-boosting", "entities-bert", "mnist-low", "mnist-transfer")
 # of these an explanation is made as well, a small one: a table, images, and trees
 EXPLAINED = ("churn", "mnist-cnn", "churn-boosting")
+AS_ON_A_GPU = ("training.precision=mixed_bfloat16", "export.formats=[onnx]")
 FEW = ("repeats=1", "sample_rows=40", "mistakes=1", "random_rows=1", "steps=4")
 # what makes each small; the bars are those of the real data, so they are taken away as well
 SMALL_BERT = ("preparation.text_length=16", "training.frozen_epochs=0", "training.epochs=2")
@@ -27,7 +28,10 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "ingestion.image_size=32", "model.hidden_units=[8]",
         "training.epochs=2", "training.frozen_epochs=1", "gate.beat_baseline=false",
     ),
-    "sentiment-lstm": ("training.epochs=3", "model.recurrent_units=8", "model.embedding_size=16"),
+    "sentiment-lstm": (
+        "training.epochs=3", "training.learning_rate=0.01",
+        "model.recurrent_units=8", "model.embedding_size=16",
+    ),
     "sentiment-bert": SMALL_BERT,
     "entities-bert": SMALL_BERT,
     "spam": ("training.epochs=4", "model.filters=[16]", "preparation.vocabulary_size=200"),
@@ -47,13 +51,14 @@ CHANGES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def small(name: str, data: Path, weights: Path) -> PipelineConfig:
+def small(name: str, data: Path, weights: Path, *, as_on_a_gpu: bool = False) -> PipelineConfig:
     """A pipeline that learns in seconds; its bars, which are of the real data, are taken away.
 
     Args:
         name: Its name.
         data: A folder filled by `stand_ins.write_all`.
         weights: A file of VGG16's weights without its top, as somebody has it without a network.
+        as_on_a_gpu: Whether it trains in the precision of a GPU; it is explained and exported then.
     """
     changes = CHANGES.get(name, ())
     if name in CHANGES:
@@ -64,8 +69,10 @@ def small(name: str, data: Path, weights: Path) -> PipelineConfig:
         )  # fmt: skip
         if PIPELINES[name].parameters["gate"].get("minimum"):
             changes += ("gate.minimum=0",)
-    few = FEW if name in EXPLAINED else ("enabled=false",)
+    few = FEW if name in EXPLAINED or as_on_a_gpu else ("enabled=false",)
     changes += tuple(f"explanation.{change}" for change in few)
+    if as_on_a_gpu:
+        changes += AS_ON_A_GPU
     if name == "image-vgg16":
         changes += (f"model.pretrained={weights}",)
     return configure(PIPELINES[name], changes)
