@@ -3,12 +3,15 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from tasks.energy import MILLIJOULE
 from tasks.handoffs import RunContext
 from tasks.remote import scrubbed
 
+# the run that is sampled, and what samples it
+_sampled: ContextVar["tuple[RunContext, list[Any]] | None"] = ContextVar("sampled", default=None)
 logger = logging.getLogger(__name__)
 
 
@@ -22,16 +25,28 @@ def load_logged(context: RunContext) -> Iterator[None]:
     Args:
         context: The run.
     """
-    monitor = _start(context)
+    monitors = _start(context)
+    token = _sampled.set((context, monitors))
     try:
         yield
     finally:
-        if monitor is not None:
-            _finish(monitor)
+        _sampled.reset(token)
+        _finish(monitors)
 
 
-def _start(context: RunContext) -> Any:
-    """A monitor at work; None where it cannot be, as its figures are not worth a run."""
+@contextlib.contextmanager
+def load_not_logged() -> Iterator[None]:
+    """While it lasts, another machine works for the run, and logs its own load instead of this."""
+    context, monitors = _sampled.get() or (None, [])
+    _finish(monitors)
+    monitors.clear()
+    yield
+    if context is not None:
+        monitors += _start(context)
+
+
+def _start(context: RunContext) -> list[Any]:
+    """A monitor at work; none where it cannot be, as its figures are not worth a run."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     # its errors quote the address in full, and are no errors of the run
@@ -46,8 +61,8 @@ def _start(context: RunContext) -> Any:
         monitor.start()
     except Exception as error:
         logger.warning("The machine's load is not logged: %s", scrubbed(str(error)))
-        return None
-    return monitor
+        return []
+    return [monitor]
 
 
 class GpuEnergy:
@@ -97,11 +112,12 @@ def _gpus_of(monitor: Any) -> list[Any]:
     )
 
 
-def _finish(monitor: Any) -> None:
+def _finish(monitors: Sequence[Any]) -> None:
     """Ends the monitor with one last sample, so that a run of seconds has one as well."""
-    try:
-        monitor.collect_metrics()
-        monitor.publish_metrics(monitor.aggregate_metrics())
-    except Exception as error:
-        logger.warning("The machine's last load is not logged: %s", scrubbed(str(error)))
-    monitor.finish()
+    for monitor in monitors:
+        try:
+            monitor.collect_metrics()
+            monitor.publish_metrics(monitor.aggregate_metrics())
+        except Exception as error:
+            logger.warning("The machine's last load is not logged: %s", scrubbed(str(error)))
+        monitor.finish()

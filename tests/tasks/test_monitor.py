@@ -1,6 +1,8 @@
 """The machine's load in MLflow; the GPUs are stubbed where NVML's C functions are called."""
 
+import contextvars
 import ctypes
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from tasks import tracking
 from tasks.handoffs import RunContext
-from tasks.monitor import load_logged
+from tasks.monitor import load_logged, load_not_logged
 
 NOT_SUPPORTED = 3
 
@@ -90,3 +92,29 @@ def test_without_a_gpu_only_the_rest_is_logged(context: RunContext) -> None:
     found = logged(context)
     assert "system/cpu_utilization_percentage" in found
     assert not [name for name in found if "gpu" in name]
+
+
+def steps(context: RunContext) -> int:
+    metric = "system/cpu_utilization_percentage"
+    return len(tracking.client(context.mlflow_uri).get_metric_history(context.run_id, metric))
+
+
+def test_while_another_machine_works_its_load_is_logged_and_not_this_ones(
+    context: RunContext,
+) -> None:
+    with load_logged(context):
+        with load_not_logged():
+            begun = steps(context)
+            names = [thread.name for thread in threading.enumerate()]
+            assert "SystemMetricsMonitor" not in names
+            # the other machine's, whose steps go on from those of this
+            with contextvars.Context().run(load_logged, context):
+                pass
+            assert steps(context) == begun + 1
+        assert "SystemMetricsMonitor" in [thread.name for thread in threading.enumerate()]
+    history = tracking.client(context.mlflow_uri).get_metric_history(
+        context.run_id, "system/cpu_utilization_percentage"
+    )
+    found = [point.step for point in history]
+    assert found == sorted(set(found))
+    assert len(found) == begun + 2
