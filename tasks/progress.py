@@ -1,11 +1,17 @@
-"""What the Prefect UI shows of a run while it works and at its end; nothing outside of Prefect."""
+"""What the Prefect UI shows of a run while it works and at its end; nothing outside of Prefect.
 
+None of it is worth a run: while the server is away, as when it is started again, its pages lack
+something, which MLflow has.
+"""
+
+import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 from uuid import UUID
 
+import httpx
 from prefect import runtime
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -25,6 +31,14 @@ from tasks.handoffs import RunContext
 # epochs can be shorter than a call to the API; people do not look more often than this
 SECONDS_BETWEEN_UPDATES = 2.0
 logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def _where_prefect_answers() -> Iterator[None]:
+    try:
+        yield
+    except httpx.TransportError as error:
+        logger.warning("Prefect does not answer (%r); its pages lack a part of this run", error)
 
 
 class EpochReport:
@@ -74,6 +88,7 @@ class EpochReport:
         if self._artifact is not None:
             self._move(100.0, f"best epoch {best_epoch}")
 
+    @_where_prefect_answers()
     def _move(self, share: float, text: str) -> None:
         if self._artifact is None:
             key = f"{self._context.pipeline}-epochs"
@@ -83,6 +98,7 @@ class EpochReport:
             update_progress_artifact(self._artifact, progress=share, description=text)
 
 
+@_where_prefect_answers()
 def name_flow_run(name: str) -> None:
     """Gives the current flow run a name that says what it does and why; nothing outside of one."""
     if flow_run_id := runtime.flow_run.id:
@@ -90,6 +106,7 @@ def name_flow_run(name: str) -> None:
             client.update_flow_run(UUID(flow_run_id), name=name)
 
 
+@_where_prefect_answers()
 def show_summary(context: RunContext, markdown: str, rows: list[dict[str, str]]) -> None:
     """Puts the summary page and the table of metrics on the Prefect run.
 
@@ -107,6 +124,7 @@ def show_summary(context: RunContext, markdown: str, rows: list[dict[str, str]])
     create_table_artifact(rows, key=f"{context.pipeline}-metrics", description="Test rows")
 
 
+@_where_prefect_answers()
 def show_slices(
     context: RunContext, slices: list[dict[str, str]], gaps: list[dict[str, str]]
 ) -> None:
@@ -125,6 +143,7 @@ def show_slices(
             create_table_artifact(rows, key=f"{context.pipeline}-{name}", description=told[name])
 
 
+@_where_prefect_answers()
 def show_exports(context: RunContext, exports: Exports) -> None:
     """Puts the table of the exported forms on the Prefect run, where there are any.
 
@@ -158,6 +177,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
+@_where_prefect_answers()
 def show_ranking(context: RunContext, rows: list[dict[str, str]], page: str) -> None:
     """Puts the table of a comparison on the Prefect run.
 
@@ -172,6 +192,7 @@ def show_ranking(context: RunContext, rows: list[dict[str, str]], page: str) -> 
     create_table_artifact(rows, key=key, description=told)
 
 
+@_where_prefect_answers()
 def show_importances(context: RunContext, importances: Sequence[Importance]) -> None:
     """Puts the table of what each column is worth on the Prefect run, where there is one.
 

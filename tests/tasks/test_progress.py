@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -146,3 +147,18 @@ def test_of_a_home_the_links_say_how_to_open_them(context: RunContext) -> None:
     assert run_links(context)[-1] == "These pages are there while `roundhouse up` serves them"
     server = context.model_copy(update={"mlflow_uri": "http://models.example"})
     assert len(run_links(server)) == 2
+
+
+def test_a_server_that_is_away_for_long_costs_its_pages_and_no_run(
+    context: RunContext, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        raise httpx.ConnectError("All connection attempts failed")
+
+    # what Prefect's client raises once it has tried again for a minute
+    monkeypatch.setattr(progress, "create_progress_artifact", gone)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_UPDATES", 0.0)
+    monkeypatch.setattr(progress.TaskRunContext, "get", lambda: True)
+    EpochReport(context, epochs=2)(1, {"loss": 0.5})
+    assert "its pages lack a part of this run" in caplog.messages[-1]
+    assert tracking.logged_epochs(context, "loss") == {1}
