@@ -6,6 +6,7 @@ from tasks.config import ModelConfig, TrainingConfig
 from tasks.handoffs import PreparedData, RunContext
 from tasks.home import prepare_home
 from tasks.judgement import FRESH_WEIGHTS, InitialWeights, TrainedModel
+from tasks.monitor import load_logged
 from tasks.settings import load_settings
 from tasks.storage import Storage
 from tasks.training import train_model
@@ -27,6 +28,7 @@ def train_apart(
     training: TrainingConfig,
     initial: InitialWeights = FRESH_WEIGHTS,
     force: bool = False,
+    attempt_of: str = "",
     isolated: bool = False,
 ) -> TrainedModel:
     """Trains for a run that is at work elsewhere; that run starts it, and nobody by hand.
@@ -41,6 +43,7 @@ def train_apart(
         training: The training loop.
         initial: What the network starts from.
         force: Train again although nothing changed.
+        attempt_of: What the attempts of a forced run have in common.
         isolated: Recall no earlier training, and leave none to be recalled.
     """
     settings = load_settings()
@@ -54,8 +57,10 @@ def train_apart(
         mlflow_pages=settings.mlflow_pages,
         storage_uri=settings.storage_uri,
         force=force,
+        attempt_of=attempt_of,
         isolated=isolated,
     )
-    trained = train_model(context, prepared, model, training, initial)
+    with load_logged(context):
+        trained = train_model(context, prepared, model, training, initial)
     Storage(context.storage_uri).write_record(record, trained.model_dump_json())
     return trained

@@ -65,6 +65,7 @@ class RunContext(Handoff):
         mlflow_pages: Address of the pages over the same, without credentials.
         storage_uri: Root of the content-addressed storage.
         force: Train again although nothing changed.
+        attempt_of: What the attempts of a forced run share, which go on from each other alone.
         isolated: Neither recall nor leave a hand-off, for what is made again to be compared.
         training_job: Job variables of a training apart, as JSON; empty where the run trains.
     """
@@ -76,6 +77,7 @@ class RunContext(Handoff):
     mlflow_pages: str
     storage_uri: str
     force: bool = False
+    attempt_of: str = ""
     isolated: bool = False
     training_job: str = ""
 
@@ -134,8 +136,7 @@ class Column(Handoff):
         role: What it is for. Only `feature` columns are given to a model.
         kind: `numeric` (float64 or int64, blanks allowed), `category` (string, blanks allowed),
             `image` (fixed-size list of uint8 with its shape), `text` (string) or `time`.
-        personal: Values are never shown in a report, a log or a picture; so wherever there is a
-            protection.
+        personal: Values are never shown in a report, log or picture; so where it is protected.
         protection: What becomes of it before anything is stored. `drop`: it is left out. `hash`:
             each value becomes its keyed hash, a category. `mask`: numbers and names in texts become
             words such as [PHONE]. `generalise`: numbers become the lower edges of ranges, times the
@@ -264,8 +265,7 @@ class PreparedData(Handoff):
         validation: Rows that decide when to stop.
         test: Rows that judge.
         preprocessing: What was fitted, as JSON; ships inside the package.
-        classes: Labels in the order of the network's outputs, as in the source; empty for
-            regression and text generation.
+        classes: Labels in the order of the network's outputs, as in the source, if there are any.
         input_shape: Shape of one row of inputs.
         kind: What a row of inputs is.
         pixel_maximum: Largest pixel value; only for images.

@@ -125,7 +125,7 @@ def train_network(
     storage, hardware = Storage(context.storage_uri), devices.find_hardware(training.precision)
     with (
         _spread(training) as count,
-        _checkpoint(context, storage, f"checkpoints/{key}.npz") as checkpoint,
+        _checkpoint(context, storage, key) as checkpoint,
         devices.repeatable(training.seed, deterministic=training.deterministic),
         storage.workspace() as folder,
     ):
@@ -222,23 +222,26 @@ def _spread(training: TrainingConfig) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _checkpoint(context: RunContext, storage: Storage, name: str) -> "Iterator[Checkpoint | None]":
+def _checkpoint(context: RunContext, storage: Storage, key: str) -> "Iterator[Checkpoint | None]":
     """The training's checkpoint; it outlives an interruption, not success nor divergence.
 
-    An isolated run has none: the one of that name belongs to the training that it repeats.
+    An isolated run has none: the one of that key belongs to the training that it repeats. That of a
+    forced run is of a name that its own attempts alone know.
     """
     from tasks.fitting import Checkpoint, is_first
 
     if context.isolated:
         yield None
         return
+    usual = f"checkpoints/{key}.npz"
+    name = f"checkpoints/{key}-{context.attempt_of}.npz" if context.attempt_of else usual
     path = storage.named_path(name)
     if not is_first():
         # the first process sends and deletes it; the others only look where to go on
         yield Checkpoint(path)
         return
     if context.force:
-        storage.delete_named(name, path)
+        storage.delete_named(usual, storage.named_path(usual))
     try:
         with disk_errors(storage.uri):
             yield Checkpoint(path, lambda: _publish(storage, name, path))

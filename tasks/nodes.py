@@ -47,6 +47,7 @@ class TrainingOrder(Handoff):
         training: The training loop.
         initial: What the network starts from.
         force: Train again although nothing changed.
+        attempt_of: What the attempts of a forced run share.
         isolated: Recall no earlier training, and leave none to be recalled.
     """
 
@@ -59,6 +60,7 @@ class TrainingOrder(Handoff):
     training: TrainingConfig
     initial: InitialWeights = FRESH_WEIGHTS
     force: bool = False
+    attempt_of: str = ""
     isolated: bool = False
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 
-from prefect import task
+from prefect import runtime, task
 from prefect.context import FlowRunContext
 
 from tasks import clusters, gate, processes, prover, tracking
@@ -87,18 +87,28 @@ def plan_run(config: PipelineConfig, settings: Settings, *, force: bool = False)
         return Plan(source=source, standing=standing, context=None)
     # its imports take as long as those of all the stages before it is asked
     prover.warm(settings.mlflow_uri)
+    run_id = _open_run(config, settings, experiment_id, standing, force=force)
     context = RunContext(
         pipeline=config.pipeline,
-        run_id=_open_run(config, settings, experiment_id, standing, force=force),
+        run_id=run_id,
         experiment_id=experiment_id,
         mlflow_uri=settings.mlflow_uri,
         mlflow_pages=settings.mlflow_pages,
         storage_uri=settings.storage_uri,
         force=force,
+        attempt_of=_attempt_of(run_id) if force else "",
         training_job=settings.training_job or "",
     )
     label_flow_run(context)
     return Plan(source=source, standing=standing, context=context)
+
+
+def _attempt_of(run_id: str) -> str:
+    """What the attempts of this run have in common: the Prefect run, where a worker tries it again.
+
+    Elsewhere it is the MLflow run, which the next command goes on with if this process is killed.
+    """
+    return str(runtime.flow_run.id) if runtime.deployment.id else run_id
 
 
 def _require_tracking(settings: Settings) -> None:

@@ -108,17 +108,24 @@ def _obtained(
         returns: Its type.
         make: Makes it.
     """
-    storage = Storage(context.storage_uri)
-    if record and not context.force and (earlier := _recall(storage, record, returns)):
+    storage, kept = Storage(context.storage_uri), _recallable(context, record)
+    if kept and (earlier := _recall(storage, kept, returns)):
         return earlier, True
     try:
         handoff = make()
     except RoundhouseError as error:
         tracking.log_evidence(context, error)
         raise
-    if record:
-        storage.write_record(record, handoff.model_dump_json())
+    for name in filter(None, {record, kept}):
+        storage.write_record(name, handoff.model_dump_json())
     return handoff, False
+
+
+def _recallable(context: RunContext, record: str | None) -> str | None:
+    """Name of what may be recalled; of a forced run, only what its own attempts have made."""
+    if record is None or not context.force:
+        return record
+    return f"forced/{context.attempt_of}/{record}" if context.attempt_of else None
 
 
 def _tell_end(

@@ -10,6 +10,7 @@ from tasks.fingerprints import code_digest, environment_digest, values_digest
 from tasks.handoffs import PreparedData, RunContext
 from tasks.judgement import FRESH_WEIGHTS, InitialWeights, TrainedModel
 from tasks.models import is_estimator
+from tasks.monitor import load_not_logged
 from tasks.network_training import class_weights, train_network
 from tasks.stages import stage
 from tasks.storage import Storage
@@ -73,13 +74,18 @@ def _trained_apart(
 ) -> TrainedModel:
     """The network as a run of its own trains it, on another machine."""
     handed = {"prepared": prepared, "model": model, "training": training, "initial": initial}
-    known = context.model_dump(include={"pipeline", "run_id", "experiment_id", "force", "isolated"})
-    content = apart.done_apart(
-        training_key(prepared, model, training, initial),
-        {**known, **{name: value.model_dump(mode="json") for name, value in handed.items()}},
-        json.loads(context.training_job),
-        Storage(context.storage_uri),
+    known = context.model_dump(
+        include={"pipeline", "run_id", "experiment_id", "force", "attempt_of", "isolated"}
     )
+    # a run that failed and is tried again logs to another MLflow run, and so must its training
+    key = values_digest(training_key(prepared, model, training, initial), context.run_id)
+    with load_not_logged():
+        content = apart.done_apart(
+            key,
+            {**known, **{name: value.model_dump(mode="json") for name, value in handed.items()}},
+            json.loads(context.training_job),
+            Storage(context.storage_uri),
+        )
     return TrainedModel.model_validate_json(content)
 
 

@@ -142,7 +142,8 @@ def test_a_run_at_work_when_it_is_stopped_goes_on_at_the_next_start(
     stack: Any, stack_at: Callable[..., Any]
 ) -> None:
     before = versions(stack)
-    run_id = stack.trigger("digits", training={"epochs": 100, "patience": 0})
+    # forced, it is to begin anew what others did, and not what it did itself
+    run_id = stack.trigger("digits", force=True, training={"epochs": 100, "patience": 0})
     training_at(stack, 20)
     processes = [*stack.children(), *run_processes(run_id)]
     assert len(processes) >= 4

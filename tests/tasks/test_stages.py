@@ -66,6 +66,18 @@ def test_force_runs_it_again(context: RunContext, source: Source) -> None:
     assert len(CALLS) == 2
 
 
+def test_attempts_of_a_forced_run_go_on_from_one_another_and_from_no_other_run(
+    context: RunContext, source: Source
+) -> None:
+    turn_engine.fn(context, source, TrainingConfig())
+    forced = context.model_copy(update={"force": True, "attempt_of": "a"})
+    for run in (forced, forced, forced.model_copy(update={"attempt_of": "b"})):
+        turn_engine.fn(run, source, TrainingConfig())
+    assert len(CALLS) == 3
+    turn_engine.fn(context, source, TrainingConfig())
+    assert len(CALLS) == 3
+
+
 def test_a_lost_file_runs_it_again(context: RunContext, source: Source) -> None:
     stored = turn_engine.fn(context, source, TrainingConfig())
     Path(stored.uri).unlink()

@@ -151,6 +151,15 @@ def test_force_trains_anew(context: RunContext, interrupted: PreparedData) -> No
     assert train_model.fn(forced, interrupted, MODEL, TRAINING).resumed_from == 0
 
 
+def test_a_forced_training_that_was_interrupted_goes_on(
+    context: RunContext, interrupted: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced = context.model_copy(update={"force": True, "attempt_of": "a"})
+    interrupt(forced, interrupted, monkeypatch)
+    assert train_model.fn(forced, interrupted, MODEL, TRAINING).resumed_from == 2
+    assert unfinished(context) == []
+
+
 def test_other_settings_do_not_go_on(context: RunContext, interrupted: PreparedData) -> None:
     other = TRAINING.model_copy(update={"epochs": 3})
     assert train_model.fn(context, interrupted, MODEL, other).resumed_from == 0
