@@ -236,14 +236,24 @@ async def _open_runs(client: "PrefectClient", settings: Settings) -> "list[FlowR
     )
     from prefect.client.schemas.objects import StateType
 
-    open_states = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    from tasks import apart
+
+    # paused: those that wait for their training, which have a process as well
+    open_states = [
+        StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.PAUSED,
+    ]  # fmt: skip
     runs = await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=open_states))
         )
     )
     mine = worker_name(settings)
-    return [run for run in runs if run.labels.get("prefect.worker.name") == mine]
+    return [
+        run
+        for run in runs
+        if run.labels.get("prefect.worker.name") == mine
+        and not (run.state and run.state.is_paused() and run.state.name != apart.WAITING)
+    ]
 
 
 def _await_api(api_url: str) -> None:

@@ -1,13 +1,16 @@
 """Work that another run does for a run, on another kind of machine; no data is moved.
 
 The run gives hand-offs to the deployment as its parameters and finds the result in the storage that
-both share. It waits without a thread, a GPU or the data. Where its own process is started again, it
-goes on waiting for the same work, and when it is cancelled, so is the work.
+both share. It waits without a thread, a GPU, the data, or a place in its work pool, which the work
+may need itself. Where its own process is started again, it goes on waiting for the same work, and
+when it is cancelled, so is the work.
 """
 
+import contextlib
 import logging
 import time
 import typing
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry, Cancelling
+from prefect.states import AwaitingRetry, Cancelling, Running
 
 from tasks import errors
 from tasks.errors import ConfigError, PermanentError, ServiceError
@@ -29,6 +32,8 @@ DEPLOYMENT = "train-apart/training"
 SECONDS_BETWEEN_LOOKS = 2.0
 # a crashed run goes on by itself, if it does, within this time
 SECONDS_TO_GO_ON = 60.0
+# how the state of a run is called that waits
+WAITING = "WaitingForTraining"
 ENCOUNTERED = "Flow run encountered an exception: "
 STOPPED = (StateType.CANCELLING, StateType.CANCELLED)
 logger = logging.getLogger(__name__)
@@ -48,7 +53,7 @@ def done_apart(
     Raises:
         ConfigError: There is no such deployment.
         PermanentError: The work failed, with its own sentence, or was cancelled.
-        ServiceError: The work's process crashed, or left nothing.
+        ServiceError: The work's process crashed or left nothing, or Prefect does not answer.
     """
     parent = FlowRunContext.get()
     run_id = parent.flow_run.id if parent and parent.flow_run else None
@@ -57,7 +62,8 @@ def done_apart(
         work = _begun(client, record, {**parameters, "record": record}, job_variables)
         logger.info("Run %s does this work; waiting for it", work.name)
         try:
-            state = _waited_for(client, work.id)
+            with _aside(client, run_id, work.name):
+                state = _waited_for(client, work.id)
         except BaseException:
             _cancel_with(client, run_id, work.id)
             raise
@@ -80,9 +86,9 @@ def _begun(
 ) -> FlowRun:
     """The run that does the work: a new one, or the one that an earlier attempt has started."""
     same = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[record]))
-    there = client.read_flow_runs(flow_run_filter=same, limit=1)
-    if not there:
-        try:
+    try:
+        there = client.read_flow_runs(flow_run_filter=same, limit=1)
+        if not there:
             begun = run_deployment(
                 DEPLOYMENT,
                 parameters=parameters,
@@ -91,28 +97,69 @@ def _begun(
                 timeout=0,
             )
             return typing.cast(FlowRun, begun)
-        except ObjectNotFound:
-            raise ConfigError(
-                f"This run is to train apart, by the deployment {DEPLOYMENT}, which the Prefect "
-                "server does not have; expected it beside this run's. Run `roundhouse deploy`, or "
-                "take `training` out of the block's resources."
-            ) from None
-    work = there[0]
-    if work.state and work.state.is_final() and not work.state.is_completed():
-        client.set_flow_run_state(work.id, AwaitingRetry(message="Its run tries again."))
+        work = there[0]
+        if work.state and work.state.is_final() and not work.state.is_completed():
+            client.set_flow_run_state(work.id, AwaitingRetry(message="Its run tries again."))
+    except ObjectNotFound:
+        raise ConfigError(
+            f"This run is to train apart, by the deployment {DEPLOYMENT}, which the Prefect server "
+            "does not have; expected it beside this run's. Run `roundhouse deploy`, or take "
+            "`training` out of the block's resources."
+        ) from None
+    except httpx.HTTPError as error:
+        raise ServiceError(
+            f"The Prefect server does not answer ({type(error).__name__}: {error}); expected it to "
+            f"start the deployment {DEPLOYMENT}. Start the server, and press Retry."
+        ) from error
     return work
 
 
+@contextlib.contextmanager
+def _aside(client: SyncPrefectClient, run_id: UUID | None, work: str) -> Iterator[None]:
+    """While it lasts, a run takes no place of its pool and queue, so that the work finds one.
+
+    Prefect counts what is pending or running against their limits, and not what is paused. A run
+    that is ended meanwhile stays so until whoever ended it says what became of it.
+    """
+    said = f"The run {work} trains for it."
+    _come_to(client, run_id, State(type=StateType.PAUSED, name=WAITING, message=said))
+    yield
+    _come_to(client, run_id, Running())
+
+
+def _come_to(client: SyncPrefectClient, run_id: UUID | None, state: State[Any]) -> None:
+    if run_id is None:
+        return
+    try:
+        client.set_flow_run_state(run_id, state)
+    except httpx.HTTPError as error:
+        # it works as well in the state that it is in
+        logger.debug("The state of this run could not become %s: %s", state.name, error)
+
+
 def _waited_for(client: SyncPrefectClient, work_id: UUID) -> State[Any]:
-    """The state in which the work ended."""
+    """The state in which the work ended; what it waits for meanwhile is logged.
+
+    Raises:
+        PermanentError: Somebody has deleted it.
+    """
     crashed_since: float | None = None
+    told = ""
     while True:
         try:
             state = client.read_flow_run(work_id).state
+        except ObjectNotFound:
+            raise PermanentError(
+                "The run that trained for this one was deleted; expected it to end. Press Retry: "
+                "another goes on from its checkpoint."
+            ) from None
         except httpx.HTTPError as error:
             # the work goes on meanwhile, and so does the wait
             logger.debug("The work's state cannot be read for now: %s", error)
             state = None
+        if state and state.name != told:
+            told = str(state.name)
+            logger.info("It is %s. %s", told, state.message or "")
         if state and state.is_crashed():
             crashed_since = crashed_since or time.monotonic()
             if time.monotonic() - crashed_since > SECONDS_TO_GO_ON:

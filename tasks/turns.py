@@ -250,9 +250,9 @@ def _wait(
 
 def _at_work(client: SyncPrefectClient, flow_run: FlowRun, pipeline: str) -> list[str]:
     """Names of the pipeline's other runs that are running, those that have their turn first."""
-    running = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
-    )
+    # one that trains apart is at work and, as Prefect calls it, paused
+    types = [StateType.RUNNING, StateType.PAUSED]
+    running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
     begun = TaskRunFilter(name=TaskRunFilterName(like_="plan run"))
     names: dict[UUID, str] = {}
     for task_runs in (begun, None):
@@ -272,7 +272,7 @@ def _newer_due_run(client: SyncPrefectClient, flow_run: FlowRun) -> str:
     """
     if not flow_run.auto_scheduled or flow_run.deployment_id is None:
         return ""
-    waiting = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+    waiting = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
     due = client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
             deployment_id=FlowRunFilterDeploymentId(any_=[flow_run.deployment_id]),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from infra.clusters.findings import SHORT_OF, Diagnosis
+from tasks import apart
 from tasks.announcements import MLFLOW_LABEL
 from tasks.errors import PermanentError
 from tasks.remote import scrubbed
@@ -53,7 +54,7 @@ class Runs:
         )
         from prefect.client.schemas.objects import StateType
 
-        types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+        types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
         found: list[FlowRun] = []
         while True:
             page = await self._client.read_flow_runs(
@@ -66,7 +67,7 @@ class Runs:
             )
             found += page
             if len(page) < PAGE:
-                return found
+                return [run for run in found if not _is_suspended(run)]
 
     async def states(self, ids: Sequence[UUID]) -> "dict[UUID, State[object]]":
         """The states of runs; those that Prefect does not know any more are left out."""
@@ -162,3 +163,8 @@ class Runs:
         except Exception as failure:
             # whatever MLflow's client raises: the run in Prefect says what happened
             logger.warning("The MLflow run of %s stays open: %s", run.name, scrubbed(str(failure)))
+
+
+def _is_suspended(run: "FlowRun") -> bool:
+    """Whether a run has no pod by right: paused, and not to wait for its training."""
+    return bool(run.state and run.state.is_paused() and run.state.name != apart.WAITING)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
 
 from flows.training_job import train_apart
 from tasks import apart, tracking
@@ -106,6 +108,21 @@ def test_another_worker_trains_and_the_run_lands_a_champion(stack: Any, machines
     # a second run of the same recalls what was trained, whoever trained it
     stack.ended(again := start(stack, training={"epochs": 3}))
     assert stack.run(again)["state_name"] == "Completed"
+
+
+@pytest.mark.slow
+def test_a_pool_of_one_place_is_enough_for_a_run_and_its_training(stack: Any) -> None:
+    stack.command("deploy", "training", "--pool", "local")
+    client = SyncPrefectClient(api=f"{stack.prefect}/api")
+    client.update_work_pool("local", WorkPoolUpdate(concurrency_limit=1))
+    try:
+        number = start(stack, training={"epochs": 2})
+        run = stack.ended(number)
+        assert run["state_name"] == "Completed", run["state"]["message"]
+        assert training_of(stack, number)["work_pool_name"] == "local"
+    finally:
+        client.update_work_pool("local", WorkPoolUpdate(concurrency_limit=None))
+        stack.command("deploy", "training", "--pool", POOL)
 
 
 @pytest.mark.slow

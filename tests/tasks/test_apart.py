@@ -101,6 +101,25 @@ def test_the_result_comes_through_the_storage_and_the_machine_is_as_asked(
     assert work.parent_task_run_id is not None
 
 
+def test_while_it_waits_it_takes_no_place_of_its_pool(
+    client: SyncPrefectClient, other: Any, tmp_path: Path
+) -> None:
+    waiting: list[Any] = []
+
+    def look(client: SyncPrefectClient, work: FlowRun) -> None:
+        waiting.append(client.read_flow_run(parent_of(client, work)))
+
+    def parent_of(client: SyncPrefectClient, work: FlowRun) -> Any:
+        return client.read_task_run(work.parent_task_run_id).flow_run_id
+
+    other(comes_to(Running()), look, leaves(Storage(str(tmp_path)), "{}"), comes_to(Completed()))
+    parent(str(tmp_path))
+    # pools and queues count what is pending or running
+    assert (waiting[0].state_type, waiting[0].state_name) == ("PAUSED", apart.WAITING)
+    names = [state.name for state in client.read_flow_run_states(waiting[0].id)]
+    assert names == ["Pending", "Running", apart.WAITING, "Running", "Completed"]
+
+
 @pytest.mark.parametrize(
     ("state", "error", "said"),
     [

@@ -14,7 +14,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import (
     AwaitingRetry,
@@ -29,6 +29,7 @@ from infra.clusters import watching
 from infra.clusters.namespace import Holdings, owner_of
 from infra.clusters.outcomes import Runs
 from infra.clusters.watching import Watch
+from tasks import apart
 
 _spec = importlib.util.spec_from_file_location(
     "kubernetes_objects", Path(__file__).with_name("kubernetes_objects.py")
@@ -223,6 +224,15 @@ def test_a_run_whose_job_was_deleted_does_not_stay_running(bed: Bed) -> None:
     state = bed.look()
     assert state.name == "Failed"
     assert f"The Job {made.JOB}-j1 of this run was deleted" in state.message
+
+
+def test_a_run_that_waits_for_its_training_is_watched_and_a_suspended_one_is_not(bed: Bed) -> None:
+    bed.has(State(type=StateType.PAUSED, name="Suspended"))
+    assert bed.look().name == "Suspended"
+    bed.has(State(type=StateType.PAUSED, name=apart.WAITING))
+    bed.job(made.failed())
+    bed.cluster.pods = [made.pod("Failed", conditions=made.disrupted("EvictionByEvictionAPI"))]
+    assert bed.look().name == "AwaitingRetry"
 
 
 def test_a_run_that_never_had_a_job_does_not_stay_pending(
