@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Cluster:
     folder: Path
     own: bool
     image: str = IMAGE
-    host: str = "127.0.0.1"
+    host: str = ""
 
     @property
     def kubeconfig(self) -> Path:
@@ -81,7 +82,16 @@ def cluster(
     ):
         # a new node is tainted as not ready until the controllers have seen it
         eventually(lambda: not api.read("nodes", "node")["spec"].get("taints"), what="a ready node")
-        yield Cluster(api, folder, own=True)
+        yield Cluster(api, folder, own=True, host=own_address())
+
+
+def own_address() -> str:
+    """An address of this machine that is not of its loopback, as a pod has one; empty for none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        # nothing is sent: the way there begins at the address
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return ""
 
 
 @pytest.fixture

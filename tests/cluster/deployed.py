@@ -30,12 +30,14 @@ class Deployed:
         namespace: Where the runs are.
         stack: The servers.
         log: What the worker says.
+        worker: The worker.
     """
 
     api: Api
     namespace: str
     stack: Any
     log: Path
+    worker: "Worker"
 
     def trigger(self, variables: dict[str, Any] | None = None, **parameters: Any) -> str:
         """Presses Run on digits, with job variables of the run's own; the id of the run."""
@@ -106,9 +108,43 @@ def prepare(api: Api, namespace: str, settings: dict[str, str], secrets: dict[st
     api.create("secrets", secret, namespace)
 
 
+class Worker:
+    """The worker of the cluster as a process.
+
+    Args:
+        variables: Its environment.
+        log: The file that takes what it says.
+    """
+
+    def __init__(self, variables: dict[str, str], log: Path) -> None:
+        self._variables, self._log = variables, log
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "infra.clusters.worker"]
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, env=self._variables, stdout=output, stderr=output, cwd=self._log.parent
+            )
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def require_alive(self) -> None:
+        assert self._process.poll() is None, self._log.read_text(errors="replace")[-4000:]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
 @contextlib.contextmanager
-def worker(kubeconfig: Path, settings: dict[str, str], log: Path) -> Iterator[None]:
-    """The worker of the cluster as a process, with a service account's rights."""
+def worker(kubeconfig: Path, settings: dict[str, str], log: Path) -> Iterator[Worker]:
+    """The worker, with a service account's rights, for as long as it lasts."""
     (port,) = free_ports(1)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW"))}
     variables = {
@@ -120,18 +156,9 @@ def worker(kubeconfig: Path, settings: dict[str, str], log: Path) -> Iterator[No
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(port),
     }
-    command = [sys.executable, "-m", "infra.clusters.worker"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=variables, stdout=output, stderr=output, cwd=log.parent
-        )
-        try:
-            yield
-            assert process.poll() is None, log.read_text(errors="replace")[-4000:]
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    process = Worker(variables, log)
+    try:
+        yield process
+        process.require_alive()
+    finally:
+        process.stop()

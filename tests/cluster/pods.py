@@ -60,6 +60,11 @@ class RunningPod:
         self._end_processes(0)
         self._thread.join(timeout=10)
 
+    def run_out_of_memory(self, container: str) -> None:
+        """Ends a container as its node does once it uses more memory than it may."""
+        self._killed.add(container)
+        self.processes[container].kill()
+
     def log(self, container: str) -> Path:
         """The file that holds the output of a container."""
         return self.folder / f"{container}.log"

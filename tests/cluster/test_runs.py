@@ -26,13 +26,13 @@ def store(cluster: Any) -> Iterator[dict[str, str]]:
 
     if not cluster.host:
         pytest.skip("needs ROUNDHOUSE_TEST_HOST: how pods reach the servers of this machine")
-    port, bound = free_port(), "127.0.0.1" if cluster.own else "0.0.0.0"
+    port = free_port()
     keys = {"AWS_ACCESS_KEY_ID": "roundhouse", "AWS_SECRET_ACCESS_KEY": STORE_KEY}
     place = {
         "AWS_ENDPOINT_URL": f"http://{cluster.host}:{port}",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    command = [sys.executable, "-m", "moto.server", "-H", bound, "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", "0.0.0.0", "-p", str(port)]
     with running(command, port):
         options = {name.lower(): value for name, value in keys.items()}
         client = boto3.client(
@@ -51,7 +51,7 @@ def deployed(
 ) -> Iterator[Deployed]:
     """Servers of this machine, a namespace as our manifests make it, and our worker."""
     folder = tmp_path_factory.mktemp("deployed")
-    listening = {} if cluster.own else {"ROUNDHOUSE_HOST": "0.0.0.0"}
+    listening = {"ROUNDHOUSE_HOST": "0.0.0.0"}
     kept = {
         "ROUNDHOUSE_ARTIFACTS": "s3://models/artifacts",
         "ROUNDHOUSE_STORAGE": "s3://models/storage",
@@ -76,24 +76,16 @@ def deployed(
             **{name: value for name, value in store.items() if name not in secret},
         }
         prepare(cluster.api, namespace, settings, secrets)
-        deploy(stack, settings)
+        # who deploys is at another machine, which has a kubeconfig and these two settings
+        stack.command.environment |= {
+            "KUBECONFIG": str(cluster.kubeconfig),
+            **{k: settings[k] for k in ("ROUNDHOUSE_IMAGE", "ROUNDHOUSE_NAMESPACE")},
+        }
+        done = stack.command("deploy", "digits", "--target", "kubernetes")
+        assert done.returncode == 0, done.stdout + done.stderr
         login = cluster.kubeconfig_of("roundhouse-worker", namespace)
-        with worker(login, {**settings, **secrets}, folder / "worker.log"):
-            yield Deployed(cluster.api, namespace, stack, folder / "worker.log")
-
-
-def deploy(stack: Any, settings: dict[str, str]) -> None:
-    from infra.clusters.profiles import load_profiles
-    from infra.clusters.template import base_job_template
-    from tasks.settings import Settings
-
-    chosen = Settings(
-        image=settings["ROUNDHOUSE_IMAGE"], namespace=settings["ROUNDHOUSE_NAMESPACE"]
-    )
-    template = base_job_template(chosen, load_profiles(chosen))
-    stack.ask("work_pools/", {"name": POOL, "type": "kubernetes", "base_job_template": template})
-    done = stack.command("deploy", "digits", "--pool", POOL)
-    assert done.returncode == 0, done.stderr
+        with worker(login, {**settings, **secrets}, folder / "worker.log") as process:
+            yield Deployed(cluster.api, namespace, stack, folder / "worker.log", process)
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +166,33 @@ def test_a_permission_that_is_missing_is_named_in_the_runs_state(deployed: Deplo
         assert f"{namespace}:roundhouse-worker" in deployed.message(run)
     finally:
         deployed.api.patch("roles", name, {"rules": role["rules"]}, namespace)
+
+
+def test_a_worker_that_is_killed_and_started_again_leaves_its_runs_at_work(
+    deployed: Deployed,
+) -> None:
+    run = deployed.trigger(force=True, training={"epochs": 100, "patience": 0})
+    pod = deployed.trains(run)
+    deployed.worker.kill()
+    try:
+        # nobody watches meanwhile that the pod is lost
+        deployed.api.delete("pods", pod["metadata"]["name"], deployed.namespace)
+        eventually(lambda: not deployed.pods(run, "Running"), what="the end of the pod")
+    finally:
+        deployed.worker.start()
+    ended = deployed.stack.ended(run)
+    assert ended["state_type"] == "COMPLETED", deployed.logs(run) + deployed.worker_says()
+    assert "AwaitingRetry" in deployed.stack.states(run)
+    assert "prepare_data reused" in deployed.logs(run)
+
+
+def test_a_run_outlives_a_minute_without_prefect(deployed: Deployed) -> None:
+    run = deployed.trigger(force=True, training={"epochs": 400, "patience": 0})
+    deployed.trains(run)
+    server = deployed.stack.part("Prefect")
+    server.suspend()
+    time.sleep(60)
+    server.resume()
+    ended = deployed.stack.ended(run)
+    said = f"{deployed.message(run)} {deployed.logs(run)[-3000:]} {deployed.worker_says()}"
+    assert ended["state_type"] == "COMPLETED", said
