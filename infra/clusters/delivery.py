@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.automations import as_served
 from infra.blocks import read_block
+from infra.clusters.clear_text import require_hidden
 from infra.clusters.examination import examine_cluster
 from infra.clusters.images import EXAMPLE, parse_reference
 from infra.clusters.profiles import POOL_TYPE, load_profiles
@@ -79,6 +80,8 @@ def deploy_to_cluster(
         settings = as_served(client, settings)
         # all of the file is read before anything is looked at or sent
         requests = [read_block(block, settings) for block in blocks]
+        for request in requests:
+            require_hidden(request.choices["job_variables"]["env"], request.name)
         require_fit(requirements(settings, profiles, blocks, names), console)
         stays: list[str] = []
         ensure = partial(

@@ -24,6 +24,8 @@ TRAINING_VARIABLE = "ROUNDHOUSE_TRAINING_JOB"
 ON_LINUX = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
 EXAMPLE = "{profile: gpu, memory: 16Gi}"
 NODES_EXAMPLE = "only a training has several: {training: {profile: gpu, nodes: 4}}."
+# taints of a node that does not answer, which Kubernetes lets a pod bear for five minutes
+NODE_LOST = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 LABEL_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
 
 
@@ -97,6 +99,7 @@ class Profile(StageConfig):
         start_within_seconds: How long a node may take to come.
         deadline_seconds: How long a run may last, waiting included.
         grace_seconds: How long a run has to end when it is told to.
+        node_lost_seconds: How long its node may be out of reach before it goes on in another.
     """
 
     description: str = ""
@@ -118,6 +121,7 @@ class Profile(StageConfig):
     start_within_seconds: int = Field(default=900, ge=60, le=86_400)
     deadline_seconds: int = Field(default=86_400, ge=300, le=2_592_000)
     grace_seconds: int = Field(default=60, ge=5, le=3600)
+    node_lost_seconds: int = Field(default=60, ge=5, le=3600)
 
 
 class Accelerator(StageConfig):
@@ -227,7 +231,7 @@ def job_variables(profile: Profile, settings: Settings) -> dict[str, Any]:
         "gpus": profile.gpus or None,
         "gpu_type": profile.gpu_type,
         "node_requirements": node_requirements(profile.node_selector),
-        "tolerations": [t.model_dump(exclude_none=True) for t in profile.tolerations],
+        "tolerations": tolerations(profile),
         "shared_memory": profile.shared_memory,
         "work_volume": work_volume(profile),
         "priority_class_name": profile.priority_class,
@@ -268,6 +272,15 @@ def node_requirements(labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """What nodes must be, as the expressions of a node affinity: Linux, with these labels."""
     wanted = [{"key": k, "operator": "In", "values": [v]} for k, v in labels.items()]
     return [ON_LINUX, *wanted]
+
+
+def tolerations(profile: Profile) -> list[dict[str, Any]]:
+    """The taints that a profile's runs bear, and for how long the loss of their node."""
+    own = [toleration.model_dump(exclude_none=True) for toleration in profile.tolerations]
+    named = {toleration.key for toleration in profile.tolerations}
+    lost = {"operator": "Exists", "effect": "NoExecute",
+            "tolerationSeconds": profile.node_lost_seconds}  # fmt: skip
+    return [*own, *({"key": key, **lost} for key in NODE_LOST if key not in named)]
 
 
 def work_volume(profile: Profile) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from infra.clusters.images import Reference, parse_reference
+from infra.clusters.images import parse_reference
+from infra.clusters.registries import Login, ask_registry, read_logins
 from infra.clusters.variables import SECRETS, SETTINGS_MAP
-from infra.examinations.findings import Finding, reason
+from infra.examinations.findings import Finding
 from tasks.remote import shown
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ SERVERS = {PREFECT: "http://prefect:4200/api", MLFLOW: "http://mlflow:5000"}
 PAIRS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 NOT_FOUND, UNAUTHORISED, FORBIDDEN, OK = 404, 401, 403, 200
-REGISTRY_SECONDS = 5.0
-MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
-    "application/vnd.docker.distribution.manifest.list.v2+json, "
-    "application/vnd.docker.distribution.manifest.v2+json"
-)
 
 
 async def settings_of_runs(place: "Place") -> list[Finding]:
@@ -186,53 +181,39 @@ async def images(place: "Place") -> list[Finding]:
 
     from infra.clusters.examination import RUN
 
+    api = CoreV1Api(place.client)
     try:
-        api = CoreV1Api(place.client)
         account = await api.read_namespaced_service_account(RUN, place.namespace)
         keys = [secret.name for secret in account.image_pull_secrets or ()]
     except ApiException as error:
         if error.status != NOT_FOUND:
             raise
         keys = []
-    missing = []
+    missing, logins = [], {}
     for key in keys:
         try:
-            await api.read_namespaced_secret(key, place.namespace)
+            found = await api.read_namespaced_secret(key, place.namespace)
+            logins.update(read_logins(found.data or {}))
         except ApiException as error:
             if error.status == NOT_FOUND:
                 missing.append(key)
     if missing:
         fact = f"{RUN} pulls with {', '.join(missing)}, which is not in {place.namespace}"
         return [Finding("image", fact, "make the secret: kubectl create secret docker-registry")]
-    return [await _image(image, keys) for image in place.wanted.images]
+    return [await _image(image, keys, logins) for image in place.wanted.images]
 
 
-async def _image(image: str, keys: list[str]) -> Finding:
+async def _image(image: str, keys: list[str], logins: Mapping[str, Login]) -> Finding:
     reference = parse_reference(image)
-    status = await _ask_registry(reference)
+    status = await ask_registry(reference, logins)
     if status == OK:
         return Finding("image", f"{image} is in its registry")
     if status == NOT_FOUND:
         cure = "push it, or correct ROUNDHOUSE_IMAGE or profiles.yaml"
         return Finding("image", f"{image} is not in its registry", cure)
+    if status in (UNAUTHORISED, FORBIDDEN) and reference.registry in logins:
+        fact = f"{image}: its registry refuses the login of {', '.join(keys)} ({status})"
+        return Finding("image", fact, "correct the secret, or the user's rights in the registry")
     keyed = f"pods pull with {', '.join(keys)}" if keys else "pods pull without a secret"
     why = f"its registry answered us {status}" if isinstance(status, int) else status
     return Finding("image", f"{image}: whether it is there was not seen ({why}); {keyed}")
-
-
-async def _ask_registry(reference: Reference) -> int | str:
-    """The status with which a registry answers for an image, or why it does not."""
-    import httpx
-
-    if not reference.registry:
-        return "its reference names no registry, and which one the nodes ask is theirs"
-    local = reference.registry.startswith(("localhost:", "127."))
-    address = (
-        f"{'http' if local else 'https'}://{reference.registry}/v2/{reference.repository}"
-        f"/manifests/{reference.version}"
-    )
-    try:
-        async with httpx.AsyncClient(timeout=REGISTRY_SECONDS, follow_redirects=True) as client:
-            return (await client.head(address, headers={"Accept": MANIFESTS})).status_code
-    except httpx.HTTPError as error:
-        return f"its registry does not answer us: {reason(error)}"

@@ -7,7 +7,8 @@ run of an evicted pod again, and a second pod for the same run would only be in 
 from typing import Any
 
 from infra.clusters.profiles import USUAL, Profiles, Share, job_variables
-from infra.clusters.variables import form
+from infra.clusters.variables import LOGIN, form
+from tasks.devices import MEMORY_GROWTH
 from tasks.settings import Settings
 
 CONTAINER = "prefect-job"
@@ -45,7 +46,8 @@ def base_job_template(settings: Settings, profiles: Profiles) -> dict[str, Any]:
         "variables": {"type": "object", "properties": properties},
         "job_configuration": {
             "command": "{{ command }}",
-            "env": "{{ env }}",
+            # Prefect adds the variable `env` to it; in the form it could be taken away
+            "env": {**LOGIN, **MEMORY_GROWTH},
             "labels": {"app.kubernetes.io/part-of": "roundhouse"},
             "annotations": "{{ annotations }}",
             "name": "{{ name }}",

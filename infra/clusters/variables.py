@@ -17,18 +17,41 @@ LOGIN = {
 
 
 def form() -> dict[str, dict[str, Any]]:
-    """The variables by name, each as a JSON schema; without what a cluster's profiles say."""
-    return {**_container(), **_resources(), **_placement(), **_time(), **_identity()}
+    """The variables by name, each as a JSON schema; without what a cluster's profiles say.
+
+    What is changed most comes first. Each says its place: PostgreSQL keeps no order of keys, and
+    Prefect's pages go by this one.
+    """
+    parts = (_image(), _resources(), _placement(), _time(), _identity(), _container())
+    return _in_order({name: schema for part in parts for name, schema in part.items()})
 
 
-def _container() -> dict[str, dict[str, Any]]:
+def _in_order(properties: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    placed = {}
+    for position, (name, schema) in enumerate(properties.items()):
+        found = {**schema, "position": position}
+        if "properties" in schema:
+            found["properties"] = _in_order(schema["properties"])
+        if "properties" in schema.get("items", {}):
+            fields = _in_order(schema["items"]["properties"])
+            found["items"] = {**schema["items"], "properties": fields}
+        placed[name] = found
+    return placed
+
+
+def _image() -> dict[str, dict[str, Any]]:
     return {
         "image": _text(
             "Image",
             "What runs, with a version as its tag or with a digest; never latest.",
             pattern=images.PATTERN,
             examples=[images.EXAMPLE],
-        ),
+        )
+    }
+
+
+def _container() -> dict[str, dict[str, Any]]:
+    return {
         "image_pull_policy": _text(
             "Image pull policy",
             "When a node fetches the image.",
@@ -43,8 +66,9 @@ def _container() -> dict[str, dict[str, Any]]:
         "command": _text("Command", "What the container runs; nothing takes Prefect's own."),
         "env": _map(
             "Environment variables",
-            "Given to the run; $(NAME) is a variable of the config map or the secret.",
-            default=LOGIN,
+            "Given to the run; $(NAME) is a variable of the config map or the secret. A password "
+            "belongs into the secret: a run that would show one here is refused.",
+            default={},
         ),
         "env_from": _list(
             "Environment from",
@@ -73,7 +97,7 @@ def _resources() -> dict[str, dict[str, Any]]:
         "memory_limit": _amount(
             "Memory limit", "Memory at most; a run that needs more is ended.", "4Gi"
         ),
-        "gpus": _number("GPUs", "GPUs, all on one node.", 0, 16),
+        "gpus": _number("GPUs", "How many, all on one node; nothing takes none.", 0, 16),
         "gpu_type": _text(
             "GPU type",
             "Kind of GPU, as nodes are labelled with; nothing takes any.",
@@ -99,21 +123,23 @@ def _resources() -> dict[str, dict[str, Any]]:
         "work_volume": {
             "title": "Working folder",
             "description": "Holds downloads, and checkpoints until they are stored: a part of the "
-            "node's disk, which is gone with the pod, or a persistent volume claim.",
+            "node's disk, which is gone with the pod, or the claim, if one is named.",
             "type": "object",
             "required": ["name"],
             "properties": {
-                "name": _text("Name", "Fixed.", enum=["work"], default="work"),
+                "name": _text("Volume", "Always this one.", enum=["work"], default="work"),
                 "emptyDir": {
                     "title": "A part of the node's disk",
+                    "description": "Where no claim is named.",
                     "type": "object",
                     "properties": {"sizeLimit": _amount("Size", "At most.", "20Gi")},
                 },
                 "persistentVolumeClaim": {
                     "title": "A persistent volume claim",
+                    "description": "What is in it outlives the pod.",
                     "type": "object",
                     "required": ["claimName"],
-                    "properties": {"claimName": _name("Claim", "Instead of the node's disk.")},
+                    "properties": {"claimName": _name("Claim", "Its name, in the namespace.")},
                 },
             },
         },
@@ -133,7 +159,9 @@ def _placement() -> dict[str, dict[str, Any]]:
                 "properties": {
                     "key": key,
                     "operator": _text("Operator", "How it is compared.", enum=operators),
-                    "values": {"title": "Values", "type": "array", "items": {"type": "string"}},
+                    "values": _list(
+                        "Values", "One of them will do, for In.", _text("Value", "Of the label.")
+                    ),
                 },
             },
             default=[ON_LINUX],
@@ -146,9 +174,22 @@ def _placement() -> dict[str, dict[str, Any]]:
                 "type": "object",
                 "properties": {
                     "key": _text("Taint", "Its key; nothing stands for all."),
-                    "operator": _text("Operator", "How.", enum=["Equal", "Exists"]),
+                    "operator": _text(
+                        "Operator",
+                        "Whether the value has to be the taint's, or is not looked at.",
+                        enum=["Equal", "Exists"],
+                    ),
                     "value": _text("Value", "Of the taint, for Equal."),
-                    "effect": _text("Effect", "Of the taint.", enum=TAINT_EFFECTS),
+                    "effect": _text(
+                        "Effect", "Of the taint; nothing stands for all.", enum=TAINT_EFFECTS
+                    ),
+                    "tolerationSeconds": _number(
+                        "Seconds",
+                        "How long a run stays on its node after the taint came, for NoExecute; "
+                        "nothing stands for ever.",
+                        0,
+                        86_400,
+                    ),
                 },
             },
         ),
@@ -226,6 +267,16 @@ def _map(title: str, description: str, **more: Any) -> dict[str, Any]:
 
 
 def _reference(title: str) -> dict[str, Any]:
-    optional = {"title": "Optional", "description": "It may be missing.", "type": "boolean"}
+    optional = {
+        "title": "May be missing",
+        "description": "The run starts without it as well.",
+        "type": "boolean",
+    }
     properties = {"name": _name(title), "optional": optional}
-    return {"title": title, "type": "object", "required": ["name"], "properties": properties}
+    return {
+        "title": title,
+        "description": f"All of the {title.lower()}'s keys.",
+        "type": "object",
+        "required": ["name"],
+        "properties": properties,
+    }

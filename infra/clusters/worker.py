@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra import environment
 from infra.clusters import several_nodes
+from infra.clusters.clear_text import without_secrets
 from tasks.errors import ConfigError
 from tasks.settings import Settings, load_settings
 
@@ -152,11 +153,28 @@ def worker_type() -> "type[KubernetesWorker]":
     # a class with ABC among its bases does not take KubernetesWorker's place in Prefect's registry
     class WatchedWorker(KubernetesWorker, abc.ABC):  # type: ignore[misc]  # it has no types
         async def run(self, flow_run: Any, configuration: Any, task_status: Any = None) -> Any:
+            without_secrets(configuration.job_manifest, os.environ)
+            claimed(configuration.job_manifest)
             watched(configuration.job_manifest)
             several_nodes.arrange(configuration.job_manifest)
             return await super().run(flow_run, configuration, task_status)
 
     return WatchedWorker
+
+
+def claimed(manifest: dict[str, Any]) -> None:
+    """Leaves a volume that names a claim nothing else: Kubernetes takes none of two kinds.
+
+    The form of the work pool shows the size of the node's disk beside the claim.
+
+    Args:
+        manifest: As Prefect would send it; it is changed.
+    """
+    for volume in manifest["spec"]["template"]["spec"].get("volumes") or ():
+        if (volume.get("persistentVolumeClaim") or {}).get("claimName"):
+            volume.pop("emptyDir", None)
+        elif "emptyDir" in volume:
+            volume.pop("persistentVolumeClaim", None)
 
 
 def watched(manifest: dict[str, Any]) -> None:

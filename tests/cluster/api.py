@@ -15,12 +15,13 @@ import httpx
 SECONDS = 60
 T = TypeVar("T")
 CORE = ("nodes", "pods", "events", "secrets", "services", "configmaps", "namespaces",
-        "serviceaccounts", "persistentvolumeclaims")  # fmt: skip
+        "serviceaccounts", "persistentvolumeclaims", "resourcequotas")  # fmt: skip
 GROUPS = {
     "jobs": "batch/v1",
     "cronjobs": "batch/v1",
     "deployments": "apps/v1",
     "leases": "coordination.k8s.io/v1",
+    "priorityclasses": "scheduling.k8s.io/v1",
     "roles": "rbac.authorization.k8s.io/v1",
     "rolebindings": "rbac.authorization.k8s.io/v1",
     "storageclasses": "storage.k8s.io/v1",

@@ -1,5 +1,6 @@
 """An API of Kubernetes for quick tests: what it was given, by the path at which it is asked for."""
 
+import base64
 import contextlib
 import json
 import threading
@@ -125,3 +126,47 @@ def served(cluster: StandInCluster, kubeconfig: Path) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def registry(password: str) -> Iterator[str]:
+    """A registry with every image, for whom a token was given to: all, or `puller` with a password.
+
+    Args:
+        password: The password; empty for all.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            login, token = self.headers.get("Authorization", ""), {"token": "given"}
+            pair = base64.b64encode(f"puller:{password}".encode()).decode()
+            if self.path.startswith("/token?service=images&scope=repository"):
+                self.answer(200 if not password or login == f"Basic {pair}" else 401, token)
+            else:
+                self.answer(200 if login == "Bearer given" else 401, {})
+
+        def answer(self, status: int, content: Any) -> None:
+            data = json.dumps(content).encode()
+            self.send_response(status)
+            if status == 401:
+                place = f'realm="http://{self.headers["Host"]}/token",service="images"'
+                scope = 'scope="repository:roundhouse:pull"'
+                self.send_header("WWW-Authenticate", f"Bearer {place},{scope}")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.clusters.worker import PERMISSIONS, SIGTERM_BEHAVIOUR, variables, watched
+from infra.clusters.worker import PERMISSIONS, SIGTERM_BEHAVIOUR, claimed, variables, watched
 from tasks.errors import ConfigError
 from tasks.settings import Settings
 
@@ -36,6 +36,15 @@ def test_a_pod_that_is_told_to_end_leaves_the_word_to_the_watch(limit: int, beha
     containers = [{"name": "prefect-job", "env": env}]
     watched({"spec": {"backoffLimit": limit, "template": {"spec": {"containers": containers}}}})
     assert env == [{"name": SIGTERM_BEHAVIOUR, "value": behaviour}, {"name": "OTHER", "value": "x"}]
+
+
+@pytest.mark.parametrize(("claim", "kind"), [("models", "persistentVolumeClaim"), ("", "emptyDir")])
+def test_a_claim_named_in_the_form_is_instead_of_the_nodes_disk(claim: str, kind: str) -> None:
+    both = {"name": "work", "emptyDir": {"sizeLimit": "20Gi"},
+            "persistentVolumeClaim": {"claimName": claim}}  # fmt: skip
+    manifest = {"spec": {"template": {"spec": {"volumes": [both]}}}}
+    claimed(manifest)
+    assert both.keys() == {"name", kind}
 
 
 def test_it_needs_nothing_but_jobs_pods_their_logs_and_events() -> None:

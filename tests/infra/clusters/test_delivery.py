@@ -197,6 +197,14 @@ def test_what_cannot_be_seen_is_said_and_stops_nothing(trial: Trial) -> None:
     assert "Applied." in said
 
 
+def test_a_password_in_a_block_is_refused_before_anything_is_looked_at(trial: Trial) -> None:
+    shown = {"job_variables": {"env": {"AWS_SECRET_ACCESS_KEY": "planted-key"}}}
+    with pytest.raises(ConfigError, match="have AWS_SECRET_ACCESS_KEY in clear") as error:
+        trial.deploy(work_pool=shown)
+    assert "planted" not in str(error.value)
+    assert trial.cluster.asked == []
+
+
 @pytest.mark.parametrize(
     ("image", "said"),
     [("", "ROUNDHOUSE_IMAGE is not set"), ("r.example.org/a:latest", "can be another tomorrow")],

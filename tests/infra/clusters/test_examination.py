@@ -1,5 +1,7 @@
 """What is looked at in a cluster before anything is deployed to it."""
 
+import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.infra.clusters.stand_in_cluster import (
     SETTINGS,
     StandInCluster,
     node,
+    registry,
     served,
 )
 
@@ -171,6 +174,36 @@ def test_the_registry_is_asked_where_it_answers(
     found = [f for f in examine(f"{registry}/roundhouse:1.2.3") if f.what == "image"]
     assert len(found) == 2
     assert all(finding.is_well is well for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("password", "login", "well", "what"),
+    [
+        ("", "", True, "is in its registry"),
+        ("right", "right", True, "is in its registry"),
+        ("right", "wrong", False, "refuses the login of registry (401)"),
+        ("right", "", True, "whether it is there was not seen (its registry answered us 401)"),
+    ],
+    ids=["open to all", "with a login", "with a wrong one", "with none"],
+)
+def test_the_registry_is_asked_with_a_token_as_nodes_ask_it(
+    cluster: StandInCluster, examine: Callable[..., list[Finding]],
+    password: str, login: str, well: bool, what: str,
+) -> None:  # fmt: skip
+    with registry(password) as address:
+        if login:
+            pair = base64.b64encode(f"puller:{login}".encode()).decode()
+            auths = json.dumps({"auths": {address: {"auth": pair}}}).encode()
+            secret = {"data": {".dockerconfigjson": base64.b64encode(auths).decode()}}
+            cluster.objects[f"{NAMESPACE}/secrets/registry"] = secret
+            account = {"metadata": {}, "imagePullSecrets": [{"name": "registry"}]}
+            cluster.objects[f"{NAMESPACE}/serviceaccounts/roundhouse-run"] = account
+        (found,) = (
+            f for f in examine(f"{address}/roundhouse:1.2.3", resources={}) if f.what == "image"
+        )
+    assert what in found.fact
+    assert found.is_well is well
+    assert "wrong" not in found.fact.replace(address, "")
 
 
 def test_a_secret_of_the_registry_that_is_not_there_is_named(

@@ -122,5 +122,13 @@ def test_a_file_of_profiles_that_cannot_be_is_said(own: Any, content: object, sa
     assert "profiles.yaml" in str(error.value)
 
 
+def test_how_long_the_loss_of_a_node_is_borne_can_be_said(own: Any) -> None:
+    always = {"key": "node.kubernetes.io/not-ready", "operator": "Exists"}
+    settings = own({"profiles": {"cpu": {"node_lost_seconds": 20, "tolerations": [always]}}})
+    own_word, ours = variables({}, settings)["tolerations"]
+    assert own_word == always
+    assert (ours["key"], ours["tolerationSeconds"]) == ("node.kubernetes.io/unreachable", 20)
+
+
 def test_the_shipped_profiles_are_those_that_the_page_names() -> None:
     assert list(load_profiles(SETTINGS).profiles) == ["cpu", "gpu", "gpu-spot"]

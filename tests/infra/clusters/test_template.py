@@ -4,10 +4,12 @@ import asyncio
 import json
 import re
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from infra.clusters.clear_text import without_secrets
 from infra.clusters.profiles import load_profiles, read_resources, resource_variables
 from infra.clusters.template import START_WITHIN, base_job_template
 from tasks.errors import ConfigError
@@ -52,6 +54,11 @@ def job(resources: dict[str, Any] | None, **own: Any) -> dict[str, Any]:
     return json.loads(json.dumps(configuration.job_manifest))
 
 
+def environment_of(manifest: dict[str, Any]) -> dict[str, str]:
+    (container,) = pod(manifest)["containers"]
+    return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
 def pod(manifest: dict[str, Any]) -> dict[str, Any]:
     return manifest["spec"]["template"]["spec"]
 
@@ -78,11 +85,20 @@ def test_every_variable_is_used_and_every_use_is_a_variable() -> None:
     assert used == set(TEMPLATE["variables"]["properties"])
 
 
+def fields(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The fields of a form at every depth, in the order of the pages."""
+    properties = {**schema.get("properties", {}), **schema.get("items", {}).get("properties", {})}
+    assert [field["position"] for field in properties.values()] == [*range(len(properties))]
+    for name, field in properties.items():
+        yield name, field
+        yield from fields(field)
+
+
 def test_every_variable_has_words_and_bounds_for_the_form() -> None:
     from jsonschema import Draft202012Validator
 
     Draft202012Validator.check_schema(TEMPLATE["variables"])
-    for name, schema in TEMPLATE["variables"]["properties"].items():
+    for name, schema in fields(TEMPLATE["variables"]):
         assert schema["title"], name
         assert schema["description"].endswith("."), name
         if schema["type"] == "integer":
@@ -125,18 +141,59 @@ def test_a_run_may_do_nothing_that_it_need_not() -> None:
     assert found["enableServiceLinks"] is False
 
 
-def test_passwords_come_from_the_secret_and_stand_in_no_job() -> None:
+@pytest.mark.parametrize(
+    "resources", [None, {"training": {"profile": "gpu"}}], ids=["nothing said", "training apart"]
+)
+def test_passwords_come_from_the_secret_and_stand_in_no_job(resources: Any) -> None:
     from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
     with temporary_settings({PREFECT_API_AUTH_STRING: "admin:a-planted-password"}):
-        manifest = job(None, env={"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"})
-    (container,) = pod(manifest)["containers"]
-    env = {entry["name"]: entry["value"] for entry in container["env"]}
+        manifest = job(resources)
+    env = environment_of(manifest)
     assert env["PREFECT_API_AUTH_STRING"] == "$(ROUNDHOUSE_USER):$(ROUNDHOUSE_PASSWORD)"
     assert env["MLFLOW_TRACKING_PASSWORD"] == "$(ROUNDHOUSE_PASSWORD)"
-    assert env["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "60"
+    (container,) = pod(manifest)["containers"]
     assert {"secretRef": {"name": "roundhouse-secrets"}} in container["envFrom"]
     assert "planted" not in json.dumps(manifest)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"}},
+        {"env.PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"},
+        {"env": {"PREFECT_API_AUTH_STRING": "admin:a-planted-password"}},
+        {"env": {"PREFECT_API_AUTH_STRING": None}},
+    ],
+)
+def test_no_variables_of_a_run_put_the_password_into_its_job(own: dict[str, Any]) -> None:
+    from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
+
+    with temporary_settings({PREFECT_API_AUTH_STRING: "admin:a-planted-password"}):
+        manifest = job(None, **own)
+    without_secrets(manifest, {"PREFECT_API_AUTH_STRING": "admin:a-planted-password"})
+    assert "planted" not in json.dumps(manifest)
+    for name, value in dict(own.get("env", {})).items():
+        if value == "60":
+            assert environment_of(manifest)[name] == value
+
+
+def test_a_run_takes_a_gpus_memory_as_it_needs_it_in_every_stage() -> None:
+    env = environment_of(job({"profile": "gpu"}))
+    assert env["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert env["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "gpu-spot"])
+def test_a_lost_node_is_given_up_after_a_minute(profile: str) -> None:
+    tolerated = pod(job({"profile": profile}))["tolerations"]
+    for taint in ("not-ready", "unreachable"):
+        assert {
+            "key": f"node.kubernetes.io/{taint}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": 60,
+        } in tolerated
 
 
 def test_a_gpu_profile_asks_for_a_gpu_its_image_and_a_node_that_has_one() -> None:
