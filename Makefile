@@ -26,7 +26,7 @@ check: .venv/ready ## lint, types, import contracts
 	$(BIN)/lint-imports --no-cache
 
 screenshots: .venv/ready ## the README's pictures, made anew by the browser's tests
-	SCREENSHOTS=tests/screenshots $(BIN)/pytest -m "" tests/infra/test_browser.py tests/infra/test_model_card_page.py
+	SCREENSHOTS=tests/screenshots $(BIN)/pytest -m "" tests/infra/test_browser.py tests/infra/test_model_card_page.py tests/cluster/test_pool_form.py
 
 bench: .venv/ready ## speed, as ratios against plain scripts in the same run
 	$(BIN)/python tests/benchmarks/run.py
