@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from infra.clusters.images import with_suffix
+from infra.clusters.placement import node_requirements, tolerations, work_volume
 from infra.clusters.quantities import Cpu, Memory
 from infra.pipelines import nearest
 from tasks.errors import ConfigError
@@ -21,11 +22,8 @@ POOL_TYPE = "kubernetes"
 USUAL = "cpu"
 # the job variables of a training that runs as a Job of its own, in the environment of its flow
 TRAINING_VARIABLE = "ROUNDHOUSE_TRAINING_JOB"
-ON_LINUX = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
 EXAMPLE = "{profile: gpu, memory: 16Gi}"
 NODES_EXAMPLE = "only a training has several: {training: {profile: gpu, nodes: 4}}."
-# taints of a node that does not answer, which Kubernetes lets a pod bear for five minutes
-NODE_LOST = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 LABEL_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
 
 
@@ -266,28 +264,6 @@ def resource_variables(
     if resources.training.nodes > 1:
         training["nodes"] = resources.training.nodes
     return {**found, "env": {TRAINING_VARIABLE: json.dumps(training, sort_keys=True)}}
-
-
-def node_requirements(labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What nodes must be, as the expressions of a node affinity: Linux, with these labels."""
-    wanted = [{"key": k, "operator": "In", "values": [v]} for k, v in labels.items()]
-    return [ON_LINUX, *wanted]
-
-
-def tolerations(profile: Profile) -> list[dict[str, Any]]:
-    """The taints that a profile's runs bear, and for how long the loss of their node."""
-    own = [toleration.model_dump(exclude_none=True) for toleration in profile.tolerations]
-    named = {toleration.key for toleration in profile.tolerations}
-    lost = {"operator": "Exists", "effect": "NoExecute",
-            "tolerationSeconds": profile.node_lost_seconds}  # fmt: skip
-    return [*own, *({"key": key, **lost} for key in NODE_LOST if key not in named)]
-
-
-def work_volume(profile: Profile) -> dict[str, Any]:
-    """The volume of the working folder: a part of the node's disk, or a claim."""
-    if profile.claim:
-        return {"name": "work", "persistentVolumeClaim": {"claimName": profile.claim}}
-    return {"name": "work", "emptyDir": {"sizeLimit": profile.scratch}}
 
 
 def _explained(error: ValidationError) -> str:

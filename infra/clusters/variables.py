@@ -3,7 +3,8 @@
 from typing import Any
 
 from infra.clusters import images, quantities
-from infra.clusters.profiles import LABEL_KEY, ON_LINUX
+from infra.clusters.placement import ON_LINUX
+from infra.clusters.profiles import LABEL_KEY
 
 RUN_ACCOUNT, SETTINGS_MAP, SECRETS = "roundhouse-run", "roundhouse-settings", "roundhouse-secrets"
 NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
@@ -247,7 +248,8 @@ def _name(title: str, description: str = "Its name.", **more: Any) -> dict[str, 
 
 
 def _amount(title: str, description: str, example: str, **more: Any) -> dict[str, Any]:
-    return _text(title, description, pattern=quantities.PATTERN, examples=[example], **more)
+    said = f"{description} Such as {example}."
+    return _text(title, said, pattern=quantities.PATTERN, examples=[example], **more)
 
 
 def _number(
