@@ -3,7 +3,7 @@
 # on a line of its own, and the exit status is then 1. It also runs in a started container, whose root
 # file system is read-only:
 #
-#   docker run --rm --read-only --tmpfs /tmp --tmpfs /home/roundhouse:uid=10001 IMAGE sh /opt/roundhouse/check.sh
+#   docker run --rm --read-only --tmpfs /tmp --tmpfs /home/roundhouse IMAGE sh /opt/roundhouse/check.sh
 set -u
 
 home=/opt/roundhouse

@@ -33,13 +33,13 @@ system() {
 tools() {
   python -m venv "$tools"
   chosen uv hatchling packaging pathspec pluggy trove-classifiers <"$1" >"$tools/tools.lock"
-  use_package_index
+  reach_package_index
   "$tools/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps \
     --require-hashes -r "$tools/tools.lock"
 }
 
 dependencies() {
-  use_package_index
+  reach_package_index
   mkdir -p "$home"
   if [ "${JAX:-true}" = true ]; then
     cp "$1" "$home/requirements.lock"
@@ -89,12 +89,18 @@ site_packages() {
   "$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 }
 
-# an index of one's own holds a password at times, so its address comes as a secret of the build
-use_package_index() {
+# an index of one's own holds a password at times, so its address comes as a secret of the build; so
+# do the certificates of a network that answers in the index's place
+reach_package_index() {
   if [ -f /run/secrets/package_index ]; then
     PIP_INDEX_URL=$(cat /run/secrets/package_index)
     UV_DEFAULT_INDEX=$PIP_INDEX_URL
     export PIP_INDEX_URL UV_DEFAULT_INDEX
+  fi
+  if [ -f /run/secrets/certificates ]; then
+    PIP_CERT=/run/secrets/certificates
+    SSL_CERT_FILE=$PIP_CERT
+    export PIP_CERT SSL_CERT_FILE
   fi
 }
 

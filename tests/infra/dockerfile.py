@@ -24,7 +24,7 @@ CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 # these change how a container is started, and nothing in its files
-SHOWN = {"STOPSIGNAL", "HEALTHCHECK", "LABEL", "CMD", "ENTRYPOINT"}
+SHOWN = {"STOPSIGNAL", "HEALTHCHECK", "CMD", "ENTRYPOINT"}
 
 
 @dataclass(frozen=True)
@@ -250,6 +250,9 @@ class Build:
                 self._copy(instruction, system)
             case "RUN":
                 self._execute(instruction, system)
+            case "LABEL":
+                labels = f"{system.shown.get('LABEL', '')} {instruction.rest}"
+                system.shown["LABEL"] = labels.strip()
             case name if name in SHOWN:
                 system.shown[name] = instruction.rest
             case name:

@@ -14,6 +14,10 @@ cp -a "$last" "$NOTED/context"
 """
 
 
+def build_file(repository: Path) -> Path:
+    return repository / "infra" / "docker" / "build"
+
+
 def build(repository: Path, noted: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The build command with an engine that notes what it was given."""
     noted.mkdir(exist_ok=True)
@@ -21,7 +25,7 @@ def build(repository: Path, noted: Path, *arguments: str) -> subprocess.Complete
     engine.write_text(ENGINE)
     engine.chmod(0o755)
     return subprocess.run(
-        [repository / "infra" / "docker" / "build", *arguments],
+        [build_file(repository), *arguments],
         env={**os.environ, "ENGINE": str(engine), "NOTED": str(noted)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -79,6 +79,28 @@ def test_it_stands_on_a_base_of_one_version_that_can_be_pinned() -> None:
 
 
 @every_target
+def test_what_each_commit_changes_leaves_the_layers_before_it_as_they_were(target: str) -> None:
+    """An engine makes all that follows an argument anew once its value is another."""
+    instructions = [i for stage in chain(target) for i in stage.instructions]
+    names = [i.name for i in instructions]
+    first = next(n for n, i in enumerate(instructions) if i.rest.startswith("REVISION="))
+    assert set(names[first:]) == {"ARG", "LABEL"}
+    # and the code, which changes most often, comes into a place that has its packages
+    dependencies = next(n for n, i in enumerate(instructions) if f"dependencies-{target}" in str(i))
+    project = next(n for n, i in enumerate(instructions) if "install.sh project" in i.rest)
+    assert dependencies < project < first
+    copied = {
+        source
+        for stage in chain(f"dependencies-{target}")
+        for i in stage.instructions
+        if i.name == "COPY"
+        for source in i.rest.split()[:-1]
+    }
+    lock = f"infra/docker/requirements-{target}.lock"
+    assert copied == {"infra/docker/install.sh", "requirements.lock", lock}
+
+
+@every_target
 def test_it_runs_as_a_user_who_is_not_root_and_owns_nothing_but_a_home(target: str) -> None:
     assert said(target, "USER")[-1] == "10001:10001"
     assert said(target, "WORKDIR")[-1] == "/home/roundhouse"

@@ -17,25 +17,52 @@ from typing import Any
 import pytest
 
 from tests.infra import dockerfile
+from tests.infra.container_engine import ContainerEngine
 from tests.infra.dockerfile import Build, FileSystem
 from tests.infra.image_builds import build, build_arguments, debian, package_cache
 
 ROOT = Path(__file__).parents[2]
+DEFAULTS, _ = dockerfile.parse((ROOT / "infra" / "docker" / "Dockerfile").read_text())
 HOME = "/home/roundhouse"
 SECONDS = 400
-# the file systems of its stages, of which the largest has three and a half GiB
-DISK, LARGEST = 10 * 2**30, 3.7 * 2**30
+REFERENCE = "registry.example.org/roundhouse:1.2.3"
+# the file systems of its stages, of which the largest has three and a half GiB; an engine keeps the
+# packages that it fetched and each of its layers beside them
+DISK, ENGINE_DISK, LARGEST = 10 * 2**30, 20 * 2**30, 3.7 * 2**30
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileSystem]:
-    """The image for CPUs, made of a clean Debian folder by the Dockerfile's own steps."""
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerEngine | None]:
+    """A container engine that has built the image for CPUs; None where there is no engine."""
     if os.geteuid() or not shutil.which("debootstrap") or not shutil.which("unshare"):
         pytest.skip("needs root, debootstrap and unshare")
+    folder = tmp_path_factory.mktemp("engine")
+    if not ContainerEngine.usable() or shutil.disk_usage(folder).free < ENGINE_DISK:
+        yield None
+        return
+    engine = ContainerEngine(folder)
+    try:
+        engine.add_base(DEFAULTS["PYTHON_IMAGE"], debian)
+        log = tmp_path_factory.mktemp("log") / "build"
+        engine.build(ROOT, "cpu", REFERENCE, log)
+        assert "The image is whole." in log.read_text()
+        yield engine
+    finally:
+        engine.remove()
+
+
+@pytest.fixture(scope="module")
+def image(
+    engine: ContainerEngine | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FileSystem]:
+    """The engine's image; without one it is made by the Dockerfile's steps in a Debian folder."""
+    if engine:
+        yield engine.files(REFERENCE)
+        return
     folder = tmp_path_factory.mktemp("image")
     if shutil.disk_usage(folder).free < DISK:
         pytest.skip(f"needs {DISK / 2**30:.0f} GiB of disk")
-    done = build(ROOT, folder / "noted", "cpu", "registry.example.org/roundhouse:1.2.3")
+    done = build(ROOT, folder / "noted", "cpu", REFERENCE)
     assert done.returncode == 0, done.stderr
     context = folder / "noted" / "context"
     with (folder / "log").open("w") as log:
@@ -112,6 +139,36 @@ def test_the_image_is_whole_where_nothing_but_home_and_tmp_can_be_written(
     assert list((image.root / HOME.lstrip("/")).iterdir()) == []
     size = subprocess.run(["du", "-sxk", image.root], capture_output=True, text=True, check=True)
     assert int(size.stdout.split()[0]) < LARGEST / 1024
+
+
+# what a process is told that is asked to end, and whether it is the first one's child
+TRIAL = """
+trap 'echo told to end; exit 7' TERM
+cat /proc/1/comm; id -u; touch /etc/x; sh /opt/roundhouse/check.sh; echo ready
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.mark.slow
+def test_an_engine_starts_it_and_the_signal_to_end_reaches_the_command(
+    engine: ContainerEngine | None,
+) -> None:
+    if engine is None:
+        pytest.skip(f"needs podman and {ENGINE_DISK / 2**30:.0f} GiB of disk")
+    trial = engine.start(REFERENCE, "sh", "-c", TRIAL, home=HOME)
+    assert trial.stdout
+    lines = []
+    while not lines or lines[-1] not in ("ready", ""):
+        lines.append(trial.stdout.readline().strip())
+    assert lines[:2] == ["tini", "10001"]
+    assert "Read-only file system" in lines[2]
+    assert lines[3:] == ["The image is whole.", "ready"]
+    trial.terminate()
+    output, _ = trial.communicate(timeout=SECONDS)
+    assert (trial.returncode, output.strip()) == (7, "told to end")
+    helped = engine.start(REFERENCE, home=HOME)
+    assert "Keeps models fresh" in helped.communicate(timeout=SECONDS)[0]
+    assert helped.returncode == 0
 
 
 PACKAGES_FOLDER = "opt/roundhouse/venv/lib/python*/site-packages"
