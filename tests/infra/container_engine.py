@@ -54,12 +54,12 @@ class ContainerEngine:
         """Makes an image of a folder, so that FROM finds it without a registry."""
         folder = self.folder / "base"
         make(reference, folder)
-        (self.folder / "base.tar").unlink(missing_ok=True)
-        subprocess.run(["tar", "-C", folder, "-cf", self.folder / "base.tar", "."], check=True)
-        shutil.rmtree(folder)
-        named = f"docker.io/library/{reference}"
-        self.answer("import", "--change", f"ENV PATH={PATH}", f"{self.folder}/base.tar", named)
-        (self.folder / "base.tar").unlink()
+        packed, named = self.folder / "base.tar", f"docker.io/library/{reference}"
+        # nothing of what somebody may have mounted there
+        subprocess.run(["tar", "-C", folder, "--one-file-system", "-cf", packed, "."], check=True)
+        subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
+        self.answer("import", "--change", f"ENV PATH={PATH}", str(packed), named)
+        packed.unlink()
 
     def build(self, repository: Path, target: str, reference: str, log: Path) -> None:
         """The build command of the project with this engine.

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.environment import QUIET
+from tests.cluster.program import MissingError, compiled
 from tests.infra import dockerfile
 from tests.infra.dockerfile import Stage
 from tests.infra.image_builds import build, build_arguments
@@ -63,6 +64,18 @@ def test_the_linter_finds_nothing() -> None:
     linter = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([linter, DOCKERFILE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_builder_of_docker_can_read_it_and_has_nothing_to_object() -> None:
+    try:
+        program = compiled(
+            Path(__file__).parent / "buildkit", "buildkit", "BuildKit's reader of Dockerfiles"
+        )
+    except MissingError as error:
+        pytest.skip(str(error))
+    done = subprocess.run([program, DOCKERFILE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize("name", ["install.sh", "check.sh", "build"])
