@@ -1,5 +1,6 @@
-// Command buildkit reads a Dockerfile as the builder of docker does and prints what it objects to: one line
-// each, nothing when there is nothing. The rules are those of `docker build --check` that need no image.
+// Command buildkit reads a Dockerfile as the builder of docker does and prints what it objects to: one
+// line each, nothing when there is nothing. The rules are those of `docker build --check` that need no
+// image.
 package main
 
 import (
@@ -27,8 +28,20 @@ func main() {
 	warn := func(rule, _, _, message string, _ []parser.Range) {
 		fmt.Printf("%s: %s\n", rule, message)
 	}
-	if _, _, err = instructions.Parse(read.AST, linter.New(&linter.Config{Warn: warn})); err != nil {
+	stages, _, err := instructions.Parse(read.AST, linter.New(&linter.Config{Warn: warn}))
+	if err != nil {
 		fail(err)
+	}
+	// flags such as --mount are read once the words are known
+	same := func(word string) (string, error) { return word, nil }
+	for _, stage := range stages {
+		for _, command := range stage.Commands {
+			if words, ok := command.(instructions.SupportsSingleWordExpansion); ok {
+				if err := words.Expand(same); err != nil {
+					fail(fmt.Errorf("%s: %w", stage.Name, err))
+				}
+			}
+		}
 	}
 }
 
