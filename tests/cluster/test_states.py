@@ -74,11 +74,19 @@ def template(namespace: str, cluster: Cluster) -> dict[str, Any]:
     for name, value in {"namespace": namespace, "image": cluster.image}.items():
         variables[name]["default"] = value
     text = {"type": "string"}
-    variables |= {"wait": {**text, "default": "900"}, "node_selector": {"type": "object"}}
+    variables |= {
+        "wait": {**text, "default": "900"},
+        "node_selector": {"type": "object"},
+        "priority_class": text,
+    }
     manifest = found["job_configuration"]["job_manifest"]
     manifest["metadata"]["annotations"] = {WAIT_ANNOTATION: "{{ wait }}"}
     pod = manifest["spec"]["template"]["spec"]
-    pod |= {"nodeSelector": "{{ node_selector }}", "terminationGracePeriodSeconds": 10}
+    pod |= {
+        "nodeSelector": "{{ node_selector }}",
+        "priorityClassName": "{{ priority_class }}",
+        "terminationGracePeriodSeconds": 10,
+    }
     return found
 
 
@@ -224,6 +232,51 @@ def test_a_run_whose_node_is_lost_goes_on_elsewhere(
     node.lose()
     work.reaches(run, "Completed")
     assert f"removed from {node.name}" in work.states(run)["AwaitingRetry"]
+
+
+def test_a_run_that_a_quota_has_no_room_for_waits_and_says_so(work: Work, tmp_path: Path) -> None:
+    quota = {"metadata": {"name": "team"}, "spec": {"hard": {"requests.memory": "1Gi"}}}
+    work.api.create("resourcequotas", quota, work.namespace)
+
+    def counted() -> bool:
+        found = work.api.read("resourcequotas", "team", work.namespace)
+        return "requests.memory" in found.get("status", {}).get("hard", {})
+
+    try:
+        eventually(counted, what="the quota")
+        asked = {"memory_request": "2Gi", "memory_limit": "2Gi"}
+        run = work.start("steps", asked, folder=str(tmp_path), seconds=1)
+        state = work.reaches(run, "WaitingForQuota")
+        assert "exceeded quota: team, requested: requests.memory=2Gi" in state.message
+        assert "have the quota raised" in state.message
+    finally:
+        work.api.delete("resourcequotas", "team", work.namespace)
+    work.reaches(run, "Completed")
+
+
+def test_a_run_that_a_more_urgent_one_puts_out_goes_on_after_it(
+    work: Work, node_with: Callable[..., Node], tmp_path: Path
+) -> None:
+    classes = {"usual": 1, "urgent": 1000}
+    for name, value in classes.items():
+        work.api.create("priorityclasses", {"metadata": {"name": name}, "value": value})
+        (tmp_path / name).mkdir()
+    node_with(labels={"kind": "scarce"}, capacity={"cpu": "1"})
+
+    def start(name: str) -> Any:
+        asked = {"node_selector": {"kind": "scarce"}, "cpu_request": "600m", "priority_class": name}
+        return work.start("steps", asked, folder=str(tmp_path / name), seconds=8)
+
+    try:
+        usual = start("usual")
+        begun(work, usual, tmp_path / "usual")
+        work.reaches(start("urgent"), "Completed")
+        work.reaches(usual, "Completed")
+    finally:
+        for name in classes:
+            work.api.delete("priorityclasses", name)
+    assert "was needed by a pod of higher priority" in work.states(usual)["AwaitingRetry"]
+    assert steps_done(tmp_path / "usual") in (8, 9)
 
 
 def test_a_cancelled_run_that_hears_nothing_loses_its_pod_within_a_minute(
