@@ -165,7 +165,8 @@ class Settings(BaseSettings):
         default=90,
         ge=1,
         le=36500,
-        description="Days after which ended runs leave Prefect; MLflow keeps all.",
+        description="Days after which ended runs leave Prefect, and on a cluster what people "
+        "deleted in MLflow leaves it and its store; MLflow keeps all else.",
     )
     pipelines: Path = Field(
         default=PROJECT_FOLDER / "infra" / "prefect.yaml",
