@@ -104,4 +104,18 @@ def _file_digest(path: Path) -> str:
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(_structure(tree).encode()).hexdigest()
+
+
+def _structure(node: object) -> str:
+    """What code says, in words that every version of Python has for it.
+
+    `ast.dump` shows fields that are empty in one version, and not in another, which has more.
+    """
+    if isinstance(node, ast.AST):
+        fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+        inner = ", ".join(f"{name}={_structure(value)}" for name, value in fields.items())
+        return f"{type(node).__name__}({inner})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_structure, node))}]"
+    return repr(node)

@@ -94,3 +94,16 @@ def test_pretrained_files_count_by_what_they_hold_and_not_by_where(tmp_path: Pat
     assert values_digest(vocabulary) != before
     with pytest.raises(ConfigError, match="is not there"):
         digest("gone")
+
+
+def test_the_digest_of_code_is_that_of_every_version_of_python(module: Path) -> None:
+    """What a cluster with another Python has split or judged can be compared with here."""
+    module.write_text(
+        "import os\n\n\nclass Row(object):\n    pass\n"
+        "\n\n@decorated\nasync def told(a, /, b: int = 0, *c, d=None, **e) -> str:\n"
+        "    with open(a) as file, os.scandir(b):\n"
+        "        return f'{a!r:>{b}}' + 'text' if b else lambda x: x[1:, ...]\n"
+    )
+    assert fingerprints._file_digest(module) == (
+        "58101284e7f147e28e5743cf80c0f5bd5bc7fc3b8c166b3410dcbce74976e5d1"
+    )
