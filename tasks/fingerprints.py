@@ -114,6 +114,9 @@ def _structure(node: object) -> str:
     """
     if isinstance(node, ast.AST):
         fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+        if isinstance(node, ast.JoinedStr):
+            # Python 3.12 ends a nested format with an empty text
+            fields["values"] = [v for v in node.values if getattr(v, "value", None) != ""]
         inner = ", ".join(f"{name}={_structure(value)}" for name, value in fields.items())
         return f"{type(node).__name__}({inner})"
     if isinstance(node, list):
