@@ -186,7 +186,7 @@ def doctor(target: Target = "processes") -> None:
             from infra.clusters.delivery import examine_for_doctor
 
             found = examine_for_doctor(settings)
-        if not examine(settings, console(), found):
+        if not examine(settings, console(), found, in_cluster=target == "kubernetes"):
             raise typer.Exit(1)
 
 

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from infra import environment
@@ -32,6 +32,7 @@ LIBRARIES = (
 )  # fmt: skip
 # what one examination may take; the probe's run waits for a worker and for its turn
 LOOK_SECONDS, RUNS_SECONDS = 30.0, runs.RUN_SECONDS + 20
+JOBS_SECONDS = runs.JOB_SECONDS + 20
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,20 @@ LOOKS = (
 )
 
 
-def examine(settings: Settings, console: "Console", found: Sequence[Finding] = ()) -> bool:
+def examine(
+    settings: Settings,
+    console: "Console",
+    found: Sequence[Finding] = (),
+    *,
+    in_cluster: bool = False,
+) -> bool:
     """Looks at the stack and shows what it found, line by line.
 
     Args:
         settings: Places and addresses, those of a running stack included.
         console: Where it is shown.
         found: What was found elsewhere, which is shown first.
+        in_cluster: Whether runs are Jobs of a cluster.
 
     Returns:
         Whether there is nothing to mend.
@@ -94,7 +102,8 @@ def examine(settings: Settings, console: "Console", found: Sequence[Finding] = (
     _import_libraries()
     # how a library tries again is of no interest beside the line that says that it failed
     logging.disable(logging.ERROR)
-    return look_at(examined(settings), console, sum(not finding.is_well for finding in found))
+    stack = replace(examined(settings), in_cluster=in_cluster)
+    return look_at(stack, console, sum(not finding.is_well for finding in found))
 
 
 def look_at(stack: Stack, console: "Console", wrong: int = 0) -> bool:
@@ -116,7 +125,8 @@ def look_at(stack: Stack, console: "Console", wrong: int = 0) -> bool:
         waiting = [(look, _begun(pool, look, stack, well)) for look in looks]
         began = time.monotonic()
         for look, future in waiting:
-            found = _findings(look, future, look.seconds - (time.monotonic() - began))
+            seconds = _longest(look, stack)
+            found = _findings(look, future, seconds, seconds - (time.monotonic() - began))
             for finding in found:
                 show_finding(console, finding)
             problems = sum(not finding.is_well for finding in found)
@@ -139,14 +149,20 @@ def _begun(
     return pool.submit(look.examine, stack) if look.needs <= well else None
 
 
-def _findings(look: Look, future: "Future[list[Finding]] | None", seconds: float) -> list[Finding]:
+def _longest(look: Look, stack: Stack) -> float:
+    return JOBS_SECONDS if stack.in_cluster and look.examine is runs.runs else look.seconds
+
+
+def _findings(
+    look: Look, future: "Future[list[Finding]] | None", longest: float, seconds: float
+) -> list[Finding]:
     """What an examination found, or that it could not; one that fails stops none of the others."""
     if future is None:
         return []
     try:
         return future.result(timeout=max(seconds, 0.0))
     except TimeoutError:
-        fact = f"not known after {look.seconds:g} s"
+        fact = f"not known after {longest:g} s"
         return [Finding(look.what, fact, "see whether machine and network are overloaded")]
     except RoundhouseError as error:
         fact, _, cure = str(error).partition(". ")

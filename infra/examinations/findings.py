@@ -46,11 +46,14 @@ class Stack:
         settings: Places and addresses, those of a running stack included.
         prefect_login: `user:password` of the Prefect API; None where there is none.
         mlflow_login: The same of MLflow.
+        in_cluster: Whether runs are Jobs of a cluster, whose bucket and names this machine need
+            not know.
     """
 
     settings: Settings
     prefect_login: str | None = field(default=None, repr=False)
     mlflow_login: str | None = field(default=None, repr=False)
+    in_cluster: bool = False
 
     @property
     def prefect(self) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 RUN_SECONDS = 60.0
+# a Job waits for its node and for its image
+JOB_SECONDS = 600.0
 POLL_SECONDS = 0.25
 
 
@@ -30,7 +32,7 @@ def runs(stack: Stack) -> list[Finding]:
         return []
     began = time.monotonic()
     with stack.client() as client:
-        run = _finished(client, probes[0], _parameters(stack, found))
+        run = _finished(client, probes[0], _parameters(stack, found), longest(stack))
         if not (run.state and run.state.is_completed()):
             return [_unfinished(stack, run, probes[0].work_pool_name or "")]
         report = _read_report(client, run.id)
@@ -38,6 +40,11 @@ def runs(stack: Stack) -> list[Finding]:
     pool = f"pool {probes[0].work_pool_name} at {report.host}"
     first = Finding("runs", f"one ran from {pool} and ended after {seconds:.1f} s")
     return [first, *judge(stack, report, found)]
+
+
+def longest(stack: Stack) -> float:
+    """The seconds that a run may take."""
+    return JOB_SECONDS if stack.in_cluster else RUN_SECONDS
 
 
 def judge(stack: Stack, report: ProbeReport, found: "list[DeploymentResponse]") -> list[Finding]:
@@ -66,7 +73,10 @@ def _parameters(stack: Stack, found: "list[DeploymentResponse]") -> dict[str, li
 
 
 def _finished(
-    client: "SyncPrefectClient", deployment: "DeploymentResponse", parameters: dict[str, list[str]]
+    client: "SyncPrefectClient",
+    deployment: "DeploymentResponse",
+    parameters: dict[str, list[str]],
+    seconds: float,
 ) -> "FlowRun":
     """The run when it has ended, or as it is when it should have; then it is taken back."""
     from prefect.states import Cancelling, Scheduled
@@ -74,7 +84,7 @@ def _finished(
     run = client.create_flow_run_from_deployment(
         deployment.id, parameters=parameters, state=Scheduled(), name="roundhouse doctor"
     )
-    deadline = time.monotonic() + RUN_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         run = client.read_flow_run(run.id)
         if run.state and run.state.is_final():
@@ -100,13 +110,13 @@ def _unfinished(stack: Stack, run: "FlowRun", pool: str) -> Finding:
         said = (run.state.message or "").partition("\n")[0]
         return Finding("runs", f"the probe ended as {state}: {said}", f"read its log at {address}")
     if run.state and run.state.is_scheduled():
-        fact = f"none was taken from pool {pool} in {RUN_SECONDS:g} s"
+        fact = f"none was taken from pool {pool} in {longest(stack):g} s"
         cure = (
             "look again when the runs at work have ended; where none is, look whether its worker "
             "polls and whether its pool or queue has a concurrency limit"
         )
         return Finding("runs", fact, cure)
-    fact = f"the probe was still {state} after {RUN_SECONDS:g} s"
+    fact = f"the probe was still {state} after {longest(stack):g} s"
     return Finding("runs", fact, f"read its log at {address}")
 
 
@@ -123,6 +133,9 @@ def _code(report: ProbeReport) -> list[Finding]:
 
 def _same_places(stack: Stack, report: ProbeReport) -> Finding:
     settings = stack.settings
+    if stack.in_cluster:
+        said = f"{report.mlflow} and {report.storage.place}, as the cluster names them"
+        return Finding("runs: places", said)
     for there, here, setting in (
         (report.mlflow, stack.mlflow or settings.mlflow_uri, MLFLOW_URL),
         (report.storage.place, shown(settings.storage_uri), "ROUNDHOUSE_STORAGE"),

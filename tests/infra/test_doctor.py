@@ -4,6 +4,7 @@ import contextlib
 import io
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -399,6 +400,17 @@ def test_what_is_wrong_where_runs_execute_is_told(
     (found,) = [f for f in runs.judge(ours(), report(**other), []) if not f.is_well]
     assert found.what == f"runs: {what}"
     assert cure in found.cure
+
+
+def test_a_cluster_has_names_of_its_own_for_its_places(ours: Any, report: Any) -> None:
+    there = report(mlflow="http://mlflow:5000", storage=Trial(place="s3://models"))
+    cluster = replace(ours(), in_cluster=True)
+    assert all(finding.is_well for finding in runs.judge(cluster, there, []))
+    assert not all(finding.is_well for finding in runs.judge(ours(), there, []))
+    assert runs.longest(cluster) > runs.longest(ours())
+    # the bucket is the runs' own, and this machine has no keys of it
+    for look in (places.storage, places.artifacts):
+        assert only(look(cluster)).is_well
 
 
 def test_a_gpu_is_missed_only_where_one_is_asked_for(ours: Any, report: Any, lonely: Any) -> None:
