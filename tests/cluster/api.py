@@ -15,13 +15,15 @@ import httpx
 SECONDS = 60
 T = TypeVar("T")
 CORE = ("nodes", "pods", "events", "secrets", "services", "configmaps", "namespaces",
-        "serviceaccounts", "persistentvolumeclaims", "resourcequotas")  # fmt: skip
+        "serviceaccounts", "persistentvolumeclaims", "persistentvolumes",
+        "resourcequotas")  # fmt: skip
 GROUPS = {
     "jobs": "batch/v1",
     "cronjobs": "batch/v1",
     "deployments": "apps/v1",
     "leases": "coordination.k8s.io/v1",
     "priorityclasses": "scheduling.k8s.io/v1",
+    "statefulsets": "apps/v1",
     "roles": "rbac.authorization.k8s.io/v1",
     "rolebindings": "rbac.authorization.k8s.io/v1",
     "storageclasses": "storage.k8s.io/v1",
@@ -55,8 +57,9 @@ class Api:
         if found.cert_file:
             trust.load_cert_chain(found.cert_file, found.key_file)
         token = found.api_key.get("BearerToken")
+        self.host = str(found.host)
         self._http = httpx.Client(
-            base_url=found.host,
+            base_url=self.host,
             verify=trust,
             headers={"Authorization": token} if token else {},
             timeout=30,

@@ -14,6 +14,8 @@ from tests.cluster.api import Api, eventually
 from tests.cluster.certificates import write_certificate, write_service_account_key
 
 ADMINISTRATORS = "system:masters"
+# where pods find the API server: the first address of the range of services
+SERVICE = "10.0.0.1"
 START_SECONDS = 180
 # how long a node may be silent, and how long its pods are then left alone: minutes elsewhere
 SILENT_SECONDS, TOLERATED_SECONDS = 20, 5
@@ -52,7 +54,7 @@ def local_cluster(program: Path, folder: Path) -> Iterator[Path]:
     """
     store, peers, server = free_ports(3)
     address, token = f"https://127.0.0.1:{server}", secrets.token_hex(16)
-    certificate, key = write_certificate(folder, "server", "127.0.0.1", "localhost")
+    certificate, key = write_certificate(folder, "server", "127.0.0.1", SERVICE, "localhost")
     signing = write_service_account_key(folder / "service-accounts.key")
     tokens = folder / "tokens.csv"
     tokens.touch(mode=0o600)

@@ -17,6 +17,7 @@ import httpx
 from tests.cluster.api import Api, RefusedError
 from tests.cluster.certificates import write_certificate
 from tests.cluster.node_logs import Found, served_logs
+from tests.cluster.pod_network import PodNetwork, streams
 from tests.cluster.pods import RunningPod, now
 
 LEASES = "kube-node-lease"
@@ -36,6 +37,7 @@ class Node:
         labels: Labels of the node, such as the kind of its accelerator.
         taints: Taints, each with key, value and effect.
         capacity: What it has beyond the usual, such as `nvidia.com/gpu`.
+        network: What gives each pod an address; without one all are at the machine's own.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class Node:
         labels: Mapping[str, str] | None = None,
         taints: Sequence[Mapping[str, str]] = (),
         capacity: Mapping[str, str] | None = None,
+        network: PodNetwork | None = None,
     ) -> None:
-        self.api, self.name, self.folder = api, name, folder
+        self.api, self.name, self.folder, self.network = api, name, folder, network
         self._labels = {
             "kubernetes.io/hostname": name,
             "kubernetes.io/os": "linux",
@@ -63,7 +66,10 @@ class Node:
         """The node for as long as it lasts; its processes are ended with it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         certificate = write_certificate(self.folder, self.name, "127.0.0.1")
-        with served_logs(self._log_of, certificate) as self._port:
+        with contextlib.ExitStack() as stack:
+            self._port = stack.enter_context(served_logs(self._log_of, certificate))
+            if self.network:
+                self._port = stack.enter_context(streams(self.network, self._port, certificate))
             self._register()
             for work in (self._keep_lease, self._watch):
                 threading.Thread(target=work, daemon=True, name=work.__name__).start()
@@ -157,13 +163,15 @@ class Node:
                 threading.Thread(target=known.kill, daemon=True).start()
         elif "deletionTimestamp" in metadata:
             if known is None:
-                known = self._pods[metadata["uid"]] = RunningPod(self.api, pod, self.folder)
+                known = self._pods[metadata["uid"]] = RunningPod(
+                    self.api, pod, self.folder, self.network
+                )
                 known.ended.set()
             if not known.removing:
                 known.removing = True
                 threading.Thread(target=self._remove, args=(known, grace(pod)), daemon=True).start()
         elif known is None and pod["status"].get("phase", "Pending") == "Pending":
-            self._pods[metadata["uid"]] = RunningPod(self.api, pod, self.folder)
+            self._pods[metadata["uid"]] = RunningPod(self.api, pod, self.folder, self.network)
             self._pods[metadata["uid"]].start()
 
     def _remove(self, pod: RunningPod, seconds: float) -> None:

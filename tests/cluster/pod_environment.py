@@ -64,9 +64,9 @@ def field_of(pod: Any, path: str) -> str:
     """A field of the pod by its path, such as metadata.labels['batch.kubernetes.io/job-name']."""
     if keyed := re.fullmatch(r"metadata\.(labels|annotations)\['(.+)'\]", path):
         return str(pod["metadata"].get(keyed[1], {}).get(keyed[2], ""))
-    known = {"status.podIP": "127.0.0.1", "status.hostIP": "127.0.0.1"}
+    known = {"status.podIP": "127.0.0.1", "status.hostIP": "127.0.0.1", **pod.get("given", {})}
     if path in known:
-        return known[path]
+        return str(known[path])
     found = pod
     for name in path.split("."):
         found = found.get(name, {})

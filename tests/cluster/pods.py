@@ -11,7 +11,10 @@ from typing import Any
 
 from tests.cluster import pod_environment
 from tests.cluster.api import Api, RefusedError
+from tests.cluster.images import Image
 from tests.cluster.pod_environment import ConfigurationError
+from tests.cluster.pod_network import Attachment, PodNetwork
+from tests.cluster.probes import Probes
 from tests.cluster.process_trees import ProcessTree
 
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -27,10 +30,11 @@ class RunningPod:
         api: The cluster.
         pod: The pod as it was when the node first saw it.
         folder: The folder of the node.
+        network: What gives it an address of its own; None for the machine's.
     """
 
-    def __init__(self, api: Api, pod: Any, folder: Path) -> None:
-        self.api, self.pod = api, pod
+    def __init__(self, api: Api, pod: Any, folder: Path, network: PodNetwork | None = None) -> None:
+        self.api, self.pod, self.network = api, pod, network
         self.name, self.namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         self.folder, self.claims = folder / pod["metadata"]["uid"], folder / "claims"
         self.processes: dict[str, ProcessTree] = {}
@@ -39,6 +43,8 @@ class RunningPod:
         self._asked, self._reason = threading.Event(), ""
         self._statuses: dict[str, Status] = {}
         self._killed: set[str] = set()
+        self._probes: dict[str, Probes] = {}
+        self._attachment: Attachment | None = None
         self._restarts = 0
         self._thread = threading.Thread(target=self._live, daemon=True, name=self.name)
 
@@ -86,15 +92,21 @@ class RunningPod:
                 self._watch()
             self._finish()
         finally:
+            if self._attachment:
+                self._attachment.close()
             self.ended.set()
 
     def _start_containers(self) -> bool:
         """Whether all of its containers have started; False where the pod was ended before."""
         (self.folder / "home").mkdir(parents=True)
         spec = self.pod["spec"]
+        if self.network:
+            self._attachment = self.network.attach(self.pod)
+            self.pod["given"] = {"status.podIP": self._attachment.address}
         for container in spec.get("initContainers", []):
             if not self._start_container(container):
                 return False
+            self._report("Pending")
             while (code := self.processes[container["name"]].code()) is None:
                 time.sleep(0.1)
             self._statuses[container["name"]] = self._terminated(container["name"], code)
@@ -128,10 +140,22 @@ class RunningPod:
             **pod_environment.mounts(self.api, self.pod, container, self.folder, self.claims),
         }
         values = pod_environment.variables(self.api, self.pod, container)
+        image = self.network.image(container["image"]) if self.network else Image()
+        container = {"command": list(image.entry_point), **container}
+        values = {**image.variables, **values}
         command, environment, folder = pod_environment.process(self.pod, container, values, places)
+        if self._attachment:
+            command, self._probes[container["name"]] = self._attachment.entered(
+                self.pod, container, command, environment
+            )
         self.processes[container["name"]] = ProcessTree(
             command, environment, Path(folder), self.log(container["name"])
         )
+
+    def _ready(self, name: str) -> bool:
+        """Whether a container is up and, where it has probes, says so."""
+        probes = self._probes.get(name)
+        return "running" in self._statuses[name] and (probes is None or probes.ready())
 
     def _refuse(self, container: Any, reason: str, message: str) -> None:
         """Says why a container does not start; what is said already is not said again."""
@@ -144,6 +168,7 @@ class RunningPod:
     def _watch(self) -> None:
         """Waits until its processes have ended, and kills what takes more memory than it may."""
         containers = {c["name"]: c for c in self.pod["spec"]["containers"]}
+        ready = self._all_ready()
         while any("running" in self._statuses[name] for name in containers):
             for name, container in containers.items():
                 process = self.processes[name]
@@ -155,7 +180,13 @@ class RunningPod:
                     process.kill()
                 if process.code() is not None:
                     self._end_container(container)
+            if self._all_ready() != ready:
+                ready = not ready
+                self._report("Running")
             time.sleep(0.1)
+
+    def _all_ready(self) -> bool:
+        return all(self._ready(c["name"]) for c in self.pod["spec"]["containers"])
 
     def _end_container(self, container: Any) -> None:
         """Notes how a container ended, and starts it again where that is asked for."""
@@ -180,13 +211,14 @@ class RunningPod:
         """Tells the cluster how the pod is."""
         if self.silent.is_set():
             return
-        ready = "True" if phase == "Running" else "False"
+        ready = "True" if phase == "Running" and self._all_ready() else "False"
+        address = self._attachment.address if self._attachment else "127.0.0.1"
         reason, _, message = self._reason.partition(": ")
         status = {
             "phase": phase,
             "hostIP": "127.0.0.1",
-            "podIP": "127.0.0.1",
-            "podIPs": [{"ip": "127.0.0.1"}],
+            "podIP": address,
+            "podIPs": [{"ip": address}],
             "startTime": self.pod["metadata"]["creationTimestamp"],
             "conditions": [
                 {"type": kind, "status": ready} for kind in ("Ready", "ContainersReady")
@@ -210,7 +242,7 @@ class RunningPod:
                 "name": container["name"],
                 "image": container["image"],
                 "imageID": "",
-                "ready": "running" in self._statuses[container["name"]],
+                "ready": self._ready(container["name"]),
                 "restartCount": self._restarts,
                 "state": self._statuses[container["name"]],
             }

@@ -1,12 +1,13 @@
 // Command control_plane is a Kubernetes control plane in one program: etcd, the API server, the
 // controller manager and the scheduler, each by its own name and with its own flags; it ends when its
-// standard input does.
+// standard input does. So does node-streams, what a node streams. Called by the name kubectl, it is that.
 package main
 
 import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
@@ -20,11 +21,16 @@ import (
 )
 
 func main() {
+	if filepath.Base(os.Args[0]) == "kubectl" {
+		kubectl()
+		return
+	}
 	// each registers flags and metrics of the whole process, so only the one asked for is made
 	parts := map[string]func() *cobra.Command{
 		"kube-apiserver":          apiserver.NewAPIServerCommand,
 		"kube-controller-manager": controllers.NewControllerManagerCommand,
 		"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
+		"node-streams":            nodeStreams,
 	}
 	name := ""
 	if len(os.Args) > 1 {
@@ -38,7 +44,7 @@ func main() {
 	}
 	create, known := parts[name]
 	if !known {
-		fmt.Fprintf(os.Stderr, "received %q; expected etcd, kube-apiserver, kube-controller-manager or kube-scheduler\n", name)
+		fmt.Fprintf(os.Stderr, "received %q; expected etcd, kube-apiserver, kube-controller-manager, kube-scheduler or node-streams\n", name)
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(create()))
