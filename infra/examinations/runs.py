@@ -63,7 +63,7 @@ def judge(stack: Stack, report: ProbeReport, found: "list[DeploymentResponse]") 
         _versions(report),
         servers.clock_finding("runs: clocks", report.clocks, report.host),
         *places.disk_findings("runs: disk", report.disks),
-        _gpus(report, found),
+        _gpus(stack, report, found),
     ]
 
 
@@ -160,9 +160,12 @@ def _versions(report: ProbeReport) -> Finding:
     return Finding("runs: versions", ", ".join(f"{n} {v}" for n, v in report.versions.items()))
 
 
-def _gpus(report: ProbeReport, found: "list[DeploymentResponse]") -> Finding:
+def _gpus(stack: Stack, report: ProbeReport, found: "list[DeploymentResponse]") -> Finding:
     asking = [deployment.name for deployment in found if deployments.asks_for_gpu(deployment)]
     seen = ", ".join(report.gpus)
+    if stack.in_cluster:
+        # each profile has nodes of its own, and they were looked at
+        return Finding("runs: GPUs", f"{seen or 'none'} seen where the probe ran")
     if not asking:
         return Finding("runs: GPUs", f"none asked for; {seen or 'none'} seen")
     if seen:

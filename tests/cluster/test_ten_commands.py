@@ -136,7 +136,7 @@ def test_the_pages_ask_for_the_password(reader: Reader) -> None:
 
 def test_the_doctor_finds_the_cluster_well(reader: Reader) -> None:
     said = reader.run("roundhouse doctor --target kubernetes", START_SECONDS)
-    for fact in ("Kubernetes v1.", "roundhouse is there", "restricted", "standard is the default"):
+    for fact in ("Kubernetes v", "roundhouse is there", "restricted", "standard is the default"):
         assert fact in said
 
 

@@ -402,12 +402,14 @@ def test_what_is_wrong_where_runs_execute_is_told(
     assert cure in found.cure
 
 
-def test_a_cluster_has_names_of_its_own_for_its_places(ours: Any, report: Any) -> None:
+def test_a_cluster_has_names_of_its_own_for_its_places(ours: Any, report: Any, lonely: Any) -> None:
     there = report(mlflow="http://mlflow:5000", storage=Trial(place="s3://models"))
     cluster = replace(ours(), in_cluster=True)
     assert all(finding.is_well for finding in runs.judge(cluster, there, []))
     assert not all(finding.is_well for finding in runs.judge(ours(), there, []))
     assert runs.longest(cluster) > runs.longest(ours())
+    asking = lonely.model_copy(update={"job_variables": {"gpu_count": 1}})
+    assert runs.judge(cluster, there, [asking])[-1].is_well
     # the bucket is the runs' own, and this machine has no keys of it
     for look in (places.storage, places.artifacts):
         assert only(look(cluster)).is_well
