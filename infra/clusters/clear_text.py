@@ -1,7 +1,7 @@
 """No secret stands in a Job, where all who may read Jobs would read it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.clusters.variables import LOGIN, SECRETS
@@ -10,6 +10,9 @@ from tasks.errors import ConfigError
 SECRET_NAME = re.compile(
     r"(PASSWORD|PASSWD|SECRET|TOKEN|KEY|KEY_ID|AUTH_STRING|CUSTOM_HEADERS)$", re.IGNORECASE
 )
+SERVERS_SECRET = "roundhouse-servers"
+# of the stateful sets `postgres`, `redis` and `store`
+SERVERS_CLAIM = re.compile(r"data-(postgres|redis|store)-\d+$")
 PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
 
 
@@ -65,6 +68,37 @@ def without_secrets(manifest: dict[str, Any], own: Mapping[str, str]) -> None:
         for v in variables
         if v["name"] not in inherited or v["name"] in LOGIN
     ]
+
+
+def require_apart_from_servers(manifest: dict[str, Any]) -> None:
+    """Refuses a Job that would be given what belongs to the servers: their passwords, their disks.
+
+    Args:
+        manifest: As Prefect would send it.
+
+    Raises:
+        ConfigError: It would.
+    """
+    for kind, name in _references(manifest["spec"]["template"]["spec"]):
+        if (kind == "claimName" and SERVERS_CLAIM.match(name)) or name == SERVERS_SECRET:
+            raise ConfigError(
+                f"This run asks for {name!r}, which belongs to the servers; expected secrets and "
+                f"volumes that are the runs' own. Put what runs need into the secret {SECRETS}, or "
+                "make a volume claim for them."
+            )
+
+
+def _references(part: Any) -> Iterator[tuple[str, str]]:
+    """Every text of a manifest with its key."""
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            if isinstance(value, str):
+                yield key, value
+            else:
+                yield from _references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _references(value)
 
 
 def _is_shown(name: str, value: str) -> bool:

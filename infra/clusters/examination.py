@@ -97,6 +97,7 @@ async def _examine(wanted: Requirements) -> list[Finding]:
 
 async def _looked(what: str, look: Look, place: Place) -> list[Finding]:
     """What a look found, or why it could not; one that fails stops none of the others."""
+    from aiohttp import ClientError
     from kubernetes_asyncio.client import ApiException
 
     try:
@@ -113,7 +114,7 @@ async def _looked(what: str, look: Look, place: Place) -> list[Finding]:
     except TimeoutError:
         fact = f"no answer within {LOOK_SECONDS:g} s"
         return [Finding(what, fact, "see whether the API of the cluster is up")]
-    except OSError as error:
+    except (ClientError, OSError) as error:
         cure = "see whether the cluster is up and this machine may reach it, or set KUBECONFIG"
         address = place.client.configuration.host
         return [Finding(what, f"no answer from {address}: {reason(error)}", cure)]

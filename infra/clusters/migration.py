@@ -1,8 +1,9 @@
 """The databases of a cluster's servers: brought to this version by one, awaited by all the others.
 
 Several servers that start at once must not migrate the same database. One Job does, and leaves word
-of the versions for which it did; each server's pod waits for that word before it starts. A pod of
-the former version finds its own, so that it can start again while the next one rolls out.
+of the versions for which it did; each server's pod waits until the last word is for its own. A pod
+of the former version goes on while the next one rolls out, and cannot start again: MLflow's server
+takes no database that is newer than itself.
 """
 
 import logging
@@ -29,8 +30,11 @@ _MAKE = (
     "CREATE TABLE IF NOT EXISTS roundhouse_migrations "
     "(versions text PRIMARY KEY, done_at timestamptz NOT NULL DEFAULT now())"
 )
-_WRITE = "INSERT INTO roundhouse_migrations (versions) VALUES (%s) ON CONFLICT DO NOTHING"
-_READ = "SELECT 1 FROM roundhouse_migrations WHERE versions = %s"
+_WRITE = (
+    "INSERT INTO roundhouse_migrations (versions) VALUES (%s) "
+    "ON CONFLICT (versions) DO UPDATE SET done_at = now()"
+)
+_READ = "SELECT versions FROM roundhouse_migrations ORDER BY done_at DESC LIMIT 1"
 
 
 def versions() -> str:
@@ -83,9 +87,10 @@ def await_migration(settings: Settings, seconds: float = SECONDS) -> None:
     while True:
         try:
             with _connect(address) as connection:
-                if connection.execute(_READ, (versions(),)).fetchone():
-                    return
-            reason = "nobody migrated them to it"
+                last = connection.execute(_READ).fetchone()
+            if last == (versions(),):
+                return
+            reason = f"they were last brought to {last[0]}" if last else "nobody migrated them"
         except psycopg.errors.UndefinedTable:
             reason = "nobody migrated them yet"
         except psycopg.OperationalError as error:
@@ -94,7 +99,8 @@ def await_migration(settings: Settings, seconds: float = SECONDS) -> None:
             raise ServiceError(
                 f"The databases are not those of {versions()} ({reason}); expected the Job "
                 f"`migration` to have seen to it within {seconds:g} s. Look at what it says: "
-                "kubectl logs job/migration; then apply the manifests again."
+                "kubectl logs job/migration; then apply the manifests again. The way back to an "
+                "older version is its backup."
             )
         logger.info("Waiting for the Job `migration`: %s.", reason)
         time.sleep(LOOK_SECONDS)

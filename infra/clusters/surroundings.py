@@ -56,7 +56,12 @@ def unfit_places(values: Mapping[str, str]) -> list[Finding]:
     found = []
     for name, example in STORES.items():
         value = (values.get(name) or "").strip()
-        if value and "://" in value and not value.startswith(("file:", "memory:", "local:")):
+        if value.startswith("s3://"):
+            continue
+        if "://" in value and not value.startswith(("file:", "memory:", "local:")):
+            fact = f"{name} is {shown(value)!r}, and the image reads and writes buckets of S3 alone"
+            cure = f"set it {where} to one, such as {example}; other clouds have gateways of S3"
+            found.append(Finding(name, fact, cure))
             continue
         said = f"{name} is {shown(value)!r}" if value else f"{name} is not set"
         fact = f"{said}, so each pod would keep its own, which is gone with it"

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from infra.clusters.clear_text import require_hidden, shown_secrets, without_secrets
+from infra.clusters.clear_text import (
+    require_apart_from_servers,
+    require_hidden,
+    shown_secrets,
+    without_secrets,
+)
 from tasks.errors import ConfigError
 
 OWN = {"PREFECT_API_AUTH_STRING": "admin:planted", "PREFECT_CLIENT_CUSTOM_HEADERS": '{"A":"b"}'}
@@ -75,3 +80,28 @@ def test_what_is_no_secret_is_left() -> None:
     }
     assert shown_secrets(plain) == []
     require_hidden(plain, "digits")
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ("envFrom", {"secretRef": {"name": "roundhouse-servers"}}),
+        ("env", {"name": "X", "valueFrom": {"secretKeyRef": {"name": "roundhouse-servers"}}}),
+        ("volumes", {"name": "work", "secret": {"secretName": "roundhouse-servers"}}),
+        ("volumes", {"name": "work", "persistentVolumeClaim": {"claimName": "data-postgres-0"}}),
+    ],
+)
+def test_what_is_the_servers_is_given_to_no_run(where: str, what: dict[str, Any]) -> None:
+    job = manifest()
+    pod = job["spec"]["template"]["spec"]
+    (pod if where == "volumes" else pod["containers"][0])[where] = [what]
+    with pytest.raises(ConfigError, match="which belongs to the servers"):
+        require_apart_from_servers(job)
+
+
+def test_what_is_the_runs_own_is_theirs() -> None:
+    job = manifest()
+    pod = job["spec"]["template"]["spec"]
+    pod["containers"][0]["envFrom"] = [{"secretRef": {"name": "roundhouse-secrets"}}]
+    pod["volumes"] = [{"name": "work", "persistentVolumeClaim": {"claimName": "my-data"}}]
+    require_apart_from_servers(job)
