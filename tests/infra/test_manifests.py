@@ -209,7 +209,8 @@ def test_every_setting_is_one_that_somebody_reads(name: str) -> None:
     # of the cluster's own, which are read where it is deployed to
     known |= {"ROUNDHOUSE_IMAGE", "ROUNDHOUSE_NAMESPACE"}
     assert {key for key in given if key.startswith("ROUNDHOUSE_")} <= known
-    others = {"PREFECT_API_URL", "PREFECT_UI_URL", "MLFLOW_FLASK_SERVER_SECRET_KEY"}
+    others = {"PREFECT_API_URL", "PREFECT_UI_URL", "PREFECT_CLIENT_MAX_RETRIES"}
+    others |= {"MLFLOW_FLASK_SERVER_SECRET_KEY"}
     others |= {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"}
     others |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert {key for key in given if not key.startswith("ROUNDHOUSE_")} <= others
