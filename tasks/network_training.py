@@ -228,20 +228,22 @@ def _checkpoint(context: RunContext, storage: Storage, key: str) -> "Iterator[Ch
     An isolated run has none: the one of that key belongs to the training that it repeats. That of a
     forced run is of a name that its own attempts alone know.
     """
-    from tasks.fitting import Checkpoint, is_first
+    from tasks.fitting import Checkpoint, is_first, wait_for_all
 
     if context.isolated:
         yield None
         return
     usual = f"checkpoints/{key}.npz"
     name = f"checkpoints/{key}-{context.attempt_of}.npz" if context.attempt_of else usual
-    path = storage.named_path(name)
     if not is_first():
-        # the first process sends and deletes it; the others only look where to go on
-        yield Checkpoint(path)
+        # the first process sends and deletes it; the others only look where to go on, and after it
+        wait_for_all()
+        yield Checkpoint(storage.named_path(name))
         return
+    path = storage.named_path(name)
     if context.force:
         storage.delete_named(usual, storage.named_path(usual))
+    wait_for_all()
     try:
         with disk_errors(storage.uri):
             yield Checkpoint(path, lambda: _publish(storage, name, path))

@@ -6,10 +6,11 @@ once per epoch, and once per phase.
 """
 
 from tasks.fitting.checkpoints import Checkpoint, Progress
+from tasks.fitting.gathering import MissingProcessError
 from tasks.fitting.loop import DivergedError, fit
 from tasks.fitting.parallel import IndivisibleBatchError, spread
 from tasks.fitting.phases import BackboneError
-from tasks.fitting.processes import end_with_parent, is_first, join, run_and_leave
+from tasks.fitting.processes import end_with_parent, is_first, join, run_and_leave, wait_for_all
 from tasks.fitting.pruning import prunable_weights, prune, zeros_kept
 from tasks.fitting.settings import FitResult, FitSettings, Problem
 
@@ -20,6 +21,7 @@ __all__ = [
     "FitResult",
     "FitSettings",
     "IndivisibleBatchError",
+    "MissingProcessError",
     "Problem",
     "Progress",
     "end_with_parent",
@@ -30,5 +32,6 @@ __all__ = [
     "prune",
     "run_and_leave",
     "spread",
+    "wait_for_all",
     "zeros_kept",
 ]

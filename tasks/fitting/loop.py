@@ -194,7 +194,8 @@ class _EachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         training, progress = self._training, self._progress
-        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        found = {name: float(value) for name, value in (logs or {}).items()}
+        metrics = processes.as_by_first(found)
         for name in ("loss", "val_loss"):
             if not math.isfinite(metrics[name]):
                 raise DivergedError(f"{name} is {metrics[name]} after epoch {epoch + 1}")

@@ -103,14 +103,18 @@ def replicas() -> int:
 
 
 def even(size: int, rows: int) -> int:
-    """Rows of a validation batch such that TensorFlow's replicas divide the first one evenly.
+    """Rows of a validation batch such that all devices divide it evenly.
 
-    Keras adds up the parts of that one to learn its shape, and cannot if they differ.
+    On JAX they would else compute it whole, each of them. On TensorFlow the first one has to be so,
+    of however few rows: Keras adds up its parts to learn its shape, and cannot if they differ.
 
     Args:
         size: Rows of a batch, as wished.
         rows: Rows in all.
     """
+    if shares := _shares():
+        count = shares.device_mesh.devices.size
+        return max(size // count * count, count)
     count = replicas()
     return size if count == 1 else max(min(size, rows) // count * count, count)
 

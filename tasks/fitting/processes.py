@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -16,10 +17,14 @@ from typing import NoReturn
 import keras
 import numpy as np
 
+from tasks.fitting.gathering import gather
+
 # a process that has not been heard of for so long is dead; a broken connection is noticed at once
 HEARTBEAT_SECONDS = 60
-# machines may have to be started, and the image pulled on each
-JOINING_SECONDS = 1800
+# machines may have to be started, and the image pulled on each; then all are there
+GATHERING_SECONDS, JOINING_SECONDS = 1800, 300
+# what all fail by, each is to say by itself: the first one's end ends the others
+SECONDS_FOR_OTHERS = 3.0
 # of sysexits.h: a configuration error, which no other attempt mends
 EXIT_PERMANENT = 78
 # as of a process that is told to end
@@ -42,12 +47,14 @@ def join(coordinator: str, count: int, index: int) -> None:
         index: Of this one, from 0.
 
     Raises:
-        RuntimeError: Not all have come in time, or JAX is in use already.
+        MissingProcessError: Not all have come in time.
+        RuntimeError: JAX is in use already.
     """
-    import jax
-
     if count == 1:
         return
+    import jax
+
+    gather(coordinator, count, index, GATHERING_SECONDS)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # it takes SIGTERM for itself, and a process that is told to end would not
     jax.config.update("jax_enable_preemption_service", False)
@@ -70,17 +77,32 @@ def is_first() -> bool:
     return bool(jax.process_index() == 0)
 
 
+def as_by_first(values: dict[str, float]) -> dict[str, float]:
+    """Figures as the first process has them, by which all then decide alike.
+
+    What each computes whole can differ in its last digit between kinds of processors, and where one
+    stopped on that the others would wait for it.
+
+    Args:
+        values: Of this process, float32 each; their names are the same in all of them.
+    """
+    if not _are_several():
+        return values
+    from jax.experimental import multihost_utils
+
+    names = sorted(values)
+    own = np.array([values[name] for name in names], np.float32)
+    shared = np.asarray(multihost_utils.broadcast_one_to_all(own))
+    return {name: float(value) for name, value in zip(names, shared, strict=True)}
+
+
 def require_same(epochs: int) -> None:
     """Makes sure that all processes go on from the same epoch.
 
     Raises:
         ProcessesDisagreeError: They do not.
     """
-    if keras.config.backend() != "jax":
-        return
-    import jax
-
-    if jax.process_count() == 1:
+    if not _are_several():
         return
     from jax.experimental import multihost_utils
 
@@ -92,6 +114,14 @@ def require_same(epochs: int) -> None:
         )
 
 
+def wait_for_all() -> None:
+    """Returns once all processes have come here."""
+    if _are_several():
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices("all")
+
+
 def run_and_leave(
     work: Callable[[], None],
     permanent: tuple[type[Exception], ...],
@@ -100,7 +130,8 @@ def run_and_leave(
     """Does the work of one of several processes and ends the process, by its exit status.
 
     0 is success, 78 an error that another attempt does not mend, 1 anything else. A process that
-    fails leaves at once: the usual way out waits minutes for those that it has failed.
+    fails leaves at once, the first one some seconds later: the usual way out waits minutes for
+    those that it has failed.
 
     Args:
         work: What is done.
@@ -109,7 +140,8 @@ def run_and_leave(
     """
     try:
         work()
-        _wait_for_others()
+        # JAX aborts those that leave while one of them is missing
+        wait_for_all()
     except permanent as error:
         logger.error("%s: %s", type(error).__name__, error)
         status, failure = EXIT_PERMANENT, (type(error).__name__, str(error))
@@ -121,6 +153,8 @@ def run_and_leave(
     if last_words:
         last_words.write_text(json.dumps(failure))
     logging.shutdown()
+    if _are_several() and is_first():
+        time.sleep(SECONDS_FOR_OTHERS)
     os._exit(status)
 
 
@@ -138,11 +172,9 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True, name="parent").start()
 
 
-def _wait_for_others() -> None:
-    """Until all have done their work: JAX aborts those that leave while one of them is missing."""
+def _are_several() -> bool:
+    if keras.config.backend() != "jax":
+        return False
     import jax
 
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        multihost_utils.sync_global_devices("done")
+    return bool(jax.distributed.is_initialized())

@@ -20,11 +20,18 @@ ASKED: dict[str, Any] = {
     "coordinator": "",
     "settings": {},
     "kind": "classes",
-    "kill_after": 0,
+    # how one of the processes ends, and in which epoch
+    "ending": "",
+    "ends_after": 2,
     "pause": 0.0,
+    # a path; {index} in it is the process's
     "checkpoint": "",
+    # of tasks.fitting.processes
+    "constants": {},
     "spread": True,
     "also_alone": False,
+    # others to be done in turn in place of one, what they ask by the name of their folder
+    "each": {},
 }
 
 
@@ -58,6 +65,12 @@ def network(kind: str) -> Any:
         )
     if kind == "targets":
         return keras.Sequential([keras.Input((4,)), layers.Dense(5, "relu"), layers.Dense(1)])
+    if kind == "sequences":
+        hidden = [layers.Embedding(12, 6), layers.LSTM(5, dropout=0.2)]
+        return keras.Sequential([keras.Input((5,)), *hidden, layers.Dense(3, "softmax")])
+    if kind == "images":
+        hidden = [layers.Conv2D(3, 3, activation="relu"), layers.GlobalAveragePooling2D()]
+        return keras.Sequential([keras.Input((8, 8, 1)), *hidden, layers.Dense(3, "softmax")])
     hidden = [layers.Dense(8, activation="relu", name="hidden")]
     if kind == "normalised":
         hidden.append(layers.BatchNormalization())
@@ -68,19 +81,63 @@ def network(kind: str) -> Any:
 
 
 def sides(kind: str) -> Any:
-    """61 training and 29 validation rows: numbers that neither 2 nor 4 divide, nor 8."""
+    """61 training rows, and of validation 29, or where it is in two batches 1055.
+
+    Numbers that neither 2 nor 4 divide, nor 8.
+    """
     import numpy as np
 
     generator = np.random.default_rng(0)
+    rows = 1116 if kind == "two_batches" else 90
     if kind == "tokens":
         inputs = generator.integers(0, 12, (90, 5)).astype(np.int32)
         labels = np.where(generator.random((90, 5)) < 0.4, -1, inputs % 3).astype(np.int32)
+    elif kind == "sequences":
+        inputs = generator.integers(0, 12, (90, 5)).astype(np.float32)
+        labels = (inputs[:, 0] % 3).astype(np.int32)
+    elif kind == "images":
+        inputs = generator.normal(size=(90, 8, 8, 1)).astype(np.float32)
+        labels = (inputs[:, :4].mean((1, 2, 3)) > 0).astype(np.int32)
     else:
-        inputs = generator.normal(size=(90, 4)).astype(np.float32)
+        inputs = generator.normal(size=(rows, 4)).astype(np.float32)
         labels = (inputs[:, 0] > 0).astype(np.int32) + (inputs[:, 1] > 0).astype(np.int32)
         if kind == "targets":
             labels = inputs.sum(axis=1)
     return (inputs[:61], labels[:61]), (inputs[61:], labels[61:])
+
+
+def ends(asked: dict[str, Any], moment: str, epoch: int) -> bool:
+    """Ends or stops this process, if now is when it is to; whether it is to fail by itself."""
+    if asked["ending"] != moment or epoch != asked["ends_after"]:
+        return False
+    if moment in {"fails storing", "half stored"}:
+        return True
+    os.kill(os.getpid(), signal.SIGSTOP if moment == "stops" else signal.SIGKILL)
+    return False
+
+
+def checkpoint_of(asked: dict[str, Any]) -> Any:
+    """The checkpoint of the training; this process may end as it stores it."""
+    import numpy as np
+
+    from tasks import fitting
+
+    class Ending(fitting.Checkpoint):
+        def save(self, variables: Any, progress: Any) -> None:
+            ends(asked, "before storing", progress.epochs)
+            if ends(asked, "fails storing", progress.epochs):
+                raise OSError(28, "No space left on device")
+            if ends(asked, "half stored", progress.epochs):
+                np.savez = half_stored
+            super().save(variables, progress)
+
+    def half_stored(stream: Any, **arrays: Any) -> None:
+        stream.write(bytes(100))
+        stream.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    path = asked["checkpoint"].format(index=asked["index"])
+    return Ending(Path(path)) if path else None
 
 
 def trained(asked: dict[str, Any], folder: Path) -> None:
@@ -90,7 +147,6 @@ def trained(asked: dict[str, Any], folder: Path) -> None:
 
     from tasks import fitting
 
-    fitting.join(asked["coordinator"], asked["processes"], asked["index"])
     settings = fitting.FitSettings(
         **{
             "problem": {"tokens": "token_classification", "targets": "regression"}.get(
@@ -108,15 +164,18 @@ def trained(asked: dict[str, Any], folder: Path) -> None:
     def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
         time.sleep(asked["pause"])
         (folder / f"epoch-{asked['index']}").write_text(str(epoch))
-        if epoch == asked["kill_after"]:
-            os.kill(os.getpid(), signal.SIGKILL)
+        ends(asked, "is killed", epoch)
+        ends(asked, "stops", epoch)
 
     with fitting.spread(settings.batch_size) if asked["spread"] else nullcontext(1) as count:
         keras.utils.set_random_seed(1)
         model = network(asked["kind"])
-        checkpoint = fitting.Checkpoint(Path(asked["checkpoint"])) if asked["checkpoint"] else None
         result = fitting.fit(
-            model, *sides(asked["kind"]), settings, checkpoint=checkpoint, on_epoch=on_epoch
+            model,
+            *sides(asked["kind"]),
+            settings,
+            checkpoint=checkpoint_of(asked),
+            on_epoch=on_epoch,
         )
         np.savez(folder / f"weights-{asked['index']}.npz", *model.get_weights())
         found = {
@@ -131,13 +190,26 @@ def trained(asked: dict[str, Any], folder: Path) -> None:
     (folder / f"found-{asked['index']}.json").write_text(json.dumps(found))
 
 
+def work(asked: dict[str, Any], place: Path) -> None:
+    """Joins the others, if there are any, and trains."""
+    from tasks import fitting
+    from tasks.fitting import processes
+
+    for name, value in asked["constants"].items():
+        setattr(processes, name, value)
+    fitting.join(asked["coordinator"], asked["processes"], asked["index"])
+    for name, changes in (asked["each"] or {"": {}}).items():
+        (place / name).mkdir(exist_ok=True)
+        trained(asked | changes, place / name)
+
+
 if __name__ == "__main__":
     given = ASKED | json.loads(sys.argv[1])
     prepare(given)
-    from tasks.fitting import run_and_leave
+    from tasks.fitting import DivergedError, run_and_leave
 
-    place = Path(sys.argv[2])
+    folder = Path(sys.argv[2])
     if given["also_alone"]:
-        (place / "alone").mkdir()
-        trained(given | {"spread": False}, place / "alone")
-    run_and_leave(lambda: trained(given, place), ())
+        (folder / "alone").mkdir()
+        trained(given | {"spread": False}, folder / "alone")
+    run_and_leave(lambda: work(given, folder), (DivergedError,))
