@@ -113,7 +113,7 @@ def even(size: int, rows: int) -> int:
         rows: Rows in all.
     """
     if shares := _shares():
-        count = shares.device_mesh.devices.size
+        count = int(shares.device_mesh.devices.size)
         return max(size // count * count, count)
     count = replicas()
     return size if count == 1 else max(min(size, rows) // count * count, count)
