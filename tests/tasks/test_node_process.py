@@ -30,19 +30,10 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.fixture
-def context(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunContext]:
-    """A run whose storage is a bucket."""
-    import boto3
-
+@pytest.fixture(scope="module")
+def store_port() -> Iterator[int]:
+    """The port of an S3; one for all tests, as fsspec keeps its client of the first."""
     port = free_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "roundhouse",
-        "AWS_SECRET_ACCESS_KEY": "roundhouse",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
     store = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-p", str(port)], stderr=subprocess.DEVNULL
     )
@@ -52,11 +43,26 @@ def context(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ru
             with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/"):
                 break
             time.sleep(0.1)
-        boto3.client("s3").create_bucket(Bucket="models")
-        yield context.model_copy(update={"storage_uri": "s3://models/storage"})
+        yield port
     finally:
         store.terminate()
         store.wait()
+
+
+@pytest.fixture
+def context(context: RunContext, store_port: int, monkeypatch: pytest.MonkeyPatch) -> RunContext:
+    """A run whose storage is a bucket."""
+    import boto3
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store_port}",
+        "AWS_ACCESS_KEY_ID": "roundhouse",
+        "AWS_SECRET_ACCESS_KEY": "roundhouse",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="models")
+    return context.model_copy(update={"storage_uri": "s3://models/storage"})
 
 
 @pytest.fixture
