@@ -50,19 +50,27 @@ class ContainerEngine:
         )  # fmt: skip
         return done.stdout.strip()
 
-    def add_base(self, reference: str, make: Callable[[str, Path], None]) -> None:
-        """Makes an image of a folder, so that FROM finds it without a registry."""
+    def add_base(self, reference: str, make: Callable[[str, Path], None]) -> str:
+        """Makes an image of a folder, so that FROM finds it without a registry; its name."""
         folder = self.folder / "base"
         make(reference, folder)
-        packed, named = self.folder / "base.tar", f"docker.io/library/{reference}"
+        packed, named = self.folder / "base.tar", f"localhost/{reference}"
         # nothing of what somebody may have mounted there
         subprocess.run(["tar", "-C", folder, "--one-file-system", "-cf", packed, "."], check=True)
         subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
         self.answer("import", "--change", f"ENV PATH={PATH}", str(packed), named)
         packed.unlink()
+        return named
 
-    def build(self, repository: Path, target: str, reference: str, log: Path) -> None:
+    def build(self, repository: Path, target: str, reference: str, base: str, log: Path) -> None:
         """The build command of the project with this engine.
+
+        Args:
+            repository: The checkout.
+            target: Of the Dockerfile.
+            reference: Of the image to build.
+            base: Of the image to build on.
+            log: File for what the engine says.
 
         Raises:
             CalledProcessError: It failed; its log says why.
@@ -82,7 +90,10 @@ class ContainerEngine:
         engine.chmod(0o755)
         with log.open("w") as output:
             subprocess.run(
-                [build_file(repository), target, reference],
+                [
+                    build_file(repository), target, reference,
+                    "--build-arg", f"PYTHON_IMAGE={base}",
+                ],
                 env={**self._environment(), "ENGINE": str(engine)},
                 stdout=output, stderr=subprocess.STDOUT, check=True,
             )  # fmt: skip

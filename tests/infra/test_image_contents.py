@@ -42,9 +42,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerEngine
         return
     engine = ContainerEngine(folder)
     try:
-        engine.add_base(DEFAULTS["PYTHON_IMAGE"], debian)
+        base = engine.add_base(DEFAULTS["PYTHON_IMAGE"], debian)
         log = tmp_path_factory.mktemp("log") / "build"
-        engine.build(ROOT, "cpu", REFERENCE, log)
+        engine.build(ROOT, "cpu", REFERENCE, base, log)
         assert "The image is whole." in log.read_text()
         yield engine
     finally:
