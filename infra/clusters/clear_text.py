@@ -12,6 +12,7 @@ SECRET_NAME = re.compile(
 )
 SERVERS_SECRET = "roundhouse-servers"
 # of the stateful sets `postgres`, `redis` and `store`
+SERVERS_ACCOUNTS = ("roundhouse-server", "roundhouse-worker")
 SERVERS_CLAIM = re.compile(r"data-(postgres|redis|store)-\d+$")
 PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
 
@@ -71,7 +72,7 @@ def without_secrets(manifest: dict[str, Any], own: Mapping[str, str]) -> None:
 
 
 def require_apart_from_servers(manifest: dict[str, Any]) -> None:
-    """Refuses a Job that would be given what belongs to the servers: their passwords, their disks.
+    """Refuses a Job that would be given what is the servers': passwords, disks, accounts, tokens.
 
     Args:
         manifest: As Prefect would send it.
@@ -79,26 +80,31 @@ def require_apart_from_servers(manifest: dict[str, Any]) -> None:
     Raises:
         ConfigError: It would.
     """
-    for kind, name in _references(manifest["spec"]["template"]["spec"]):
-        if (kind == "claimName" and SERVERS_CLAIM.match(name)) or name == SERVERS_SECRET:
+    pod = manifest["spec"]["template"]["spec"]
+    for kind, name in _references(pod.get("volumes"), pod.get("containers")):
+        if SERVERS_CLAIM.match(name) or name == SERVERS_SECRET or kind == "serviceAccountToken":
             raise ConfigError(
                 f"This run asks for {name!r}, which belongs to the servers; expected secrets and "
                 f"volumes that are the runs' own. Put what runs need into the secret {SECRETS}, or "
                 "make a volume claim for them."
             )
+    account = str(pod.get("serviceAccountName") or "")
+    if account in SERVERS_ACCOUNTS:
+        raise ConfigError(
+            f"This run is to have the service account {account!r}, which belongs to the servers; "
+            "expected roundhouse-run, or one of your own. Correct the job variable."
+        )
 
 
-def _references(part: Any) -> Iterator[tuple[str, str]]:
-    """Every text of a manifest with its key."""
-    if isinstance(part, Mapping):
-        for key, value in part.items():
-            if isinstance(value, str):
-                yield key, value
-            else:
+def _references(*parts: Any) -> Iterator[tuple[str, str]]:
+    """Every text of parts of a manifest with its key; of a part without texts, its key alone."""
+    for part in parts:
+        if isinstance(part, Mapping):
+            for key, value in part.items():
+                yield key, value if isinstance(value, str) else key
                 yield from _references(value)
-    elif isinstance(part, list):
-        for value in part:
-            yield from _references(value)
+        elif isinstance(part, list):
+            yield from _references(*part)
 
 
 def _is_shown(name: str, value: str) -> bool:

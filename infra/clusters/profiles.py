@@ -97,6 +97,7 @@ class Profile(StageConfig):
         start_within_seconds: How long a node may take to come.
         deadline_seconds: How long a run may last, waiting included.
         grace_seconds: How long a run has to end when it is told to.
+        annotations: Of the Job and its pod, over those that every run has.
         node_lost_seconds: How long its node may be out of reach before it goes on in another.
     """
 
@@ -119,6 +120,7 @@ class Profile(StageConfig):
     start_within_seconds: int = Field(default=900, ge=60, le=86_400)
     deadline_seconds: int = Field(default=86_400, ge=300, le=2_592_000)
     grace_seconds: int = Field(default=60, ge=5, le=3600)
+    annotations: Mapping[str, str] = {}
     node_lost_seconds: int = Field(default=60, ge=5, le=3600)
 
 
@@ -237,6 +239,7 @@ def job_variables(profile: Profile, settings: Settings) -> dict[str, Any]:
         "pod_watch_timeout_seconds": profile.start_within_seconds,
         "active_deadline_seconds": profile.deadline_seconds,
         "grace_period_seconds": profile.grace_seconds,
+        "annotations": dict(profile.annotations) or None,
     }
     return {name: value for name, value in values.items() if value is not None}
 

@@ -40,6 +40,11 @@ async def settings_of_runs(place: "Place") -> list[Finding]:
     values: Mapping[str, str] = found.data or {}
     if wrong := unfit_places(values):
         return wrong
+    servers, ours = values.get("ROUNDHOUSE_IMAGE"), place.wanted.settings.image
+    if servers and ours and servers != ours:
+        fact = f"the servers are of {servers}, and the runs would be of {ours}"
+        cure = "set ROUNDHOUSE_IMAGE here to the servers' image, or bring them to the runs'"
+        return [Finding(what, fact, cure)]
     findings = [Finding(what, "says where everything is, and nothing on the disk of a pod")]
     for name in SERVERS:
         findings += await _service(place, name, values[name])
@@ -213,7 +218,8 @@ async def _image(image: str, keys: list[str], logins: Mapping[str, Login]) -> Fi
     status = await ask_registry(reference, logins)
     if status == OK:
         return Finding("image", f"{image} is in its registry")
-    if status == NOT_FOUND:
+    # some registries hide what is not shown to everybody
+    if status == NOT_FOUND and (not keys or reference.registry in logins):
         cure = "push it, or correct ROUNDHOUSE_IMAGE or profiles.yaml"
         return Finding("image", f"{image} is not in its registry", cure)
     if status in (UNAUTHORISED, FORBIDDEN) and reference.registry in logins:

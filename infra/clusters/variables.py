@@ -127,6 +127,7 @@ def _resources() -> dict[str, dict[str, Any]]:
             "node's disk, which is gone with the pod, or the claim, if one is named.",
             "type": "object",
             "required": ["name"],
+            "additionalProperties": False,
             "properties": {
                 "name": _text("Volume", "Always this one.", enum=["work"], default="work"),
                 "emptyDir": {

@@ -89,6 +89,8 @@ def test_what_is_no_secret_is_left() -> None:
         ("env", {"name": "X", "valueFrom": {"secretKeyRef": {"name": "roundhouse-servers"}}}),
         ("volumes", {"name": "work", "secret": {"secretName": "roundhouse-servers"}}),
         ("volumes", {"name": "work", "persistentVolumeClaim": {"claimName": "data-postgres-0"}}),
+        ("volumes", {"name": "work", "ephemeral": {"dataSource": {"name": "data-postgres-0"}}}),
+        ("volumes", {"name": "x", "projected": {"sources": [{"serviceAccountToken": {}}]}}),
     ],
 )
 def test_what_is_the_servers_is_given_to_no_run(where: str, what: dict[str, Any]) -> None:
@@ -96,6 +98,13 @@ def test_what_is_the_servers_is_given_to_no_run(where: str, what: dict[str, Any]
     pod = job["spec"]["template"]["spec"]
     (pod if where == "volumes" else pod["containers"][0])[where] = [what]
     with pytest.raises(ConfigError, match="which belongs to the servers"):
+        require_apart_from_servers(job)
+
+
+def test_a_run_has_no_account_of_the_servers() -> None:
+    job = manifest()
+    job["spec"]["template"]["spec"]["serviceAccountName"] = "roundhouse-worker"
+    with pytest.raises(ConfigError, match="expected roundhouse-run"):
         require_apart_from_servers(job)
 
 

@@ -92,6 +92,7 @@ def setting(key: str, value: str) -> Callable[[StandInCluster], None]:
     [
         (without("ROUNDHOUSE_STORAGE"), "ROUNDHOUSE_STORAGE is not set, so each pod would keep"),
         (setting("ROUNDHOUSE_STORAGE", "/data"), "is '/data', so each pod .*such as s3://models"),
+        (setting("ROUNDHOUSE_IMAGE", "r.example.org/r:0.1"), "servers are of r.example.org/r:0.1"),
         (setting("ROUNDHOUSE_STORAGE", "gs://models"), "reads and writes buckets of S3 alone"),
         (setting("ROUNDHOUSE_ARTIFACTS", "file:///a"), "ROUNDHOUSE_ARTIFACTS is 'file:///a'"),
         (setting("ROUNDHOUSE_TRACKING_URI", "sqlite:///m.db"), "of a pod's own disk"),

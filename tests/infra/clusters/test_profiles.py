@@ -132,3 +132,9 @@ def test_how_long_the_loss_of_a_node_is_borne_can_be_said(own: Any) -> None:
 
 def test_the_shipped_profiles_are_those_that_the_page_names() -> None:
     assert list(load_profiles(SETTINGS).profiles) == ["cpu", "gpu", "gpu-spot"]
+
+
+def test_a_spot_node_that_is_drained_tells_its_run() -> None:
+    said = variables({"profile": "gpu-spot"})["annotations"]
+    assert said == {"karpenter.sh/do-not-disrupt": "false"}
+    assert "annotations" not in variables({"profile": "gpu"})
