@@ -181,7 +181,7 @@ NAMED = {
     "opt/roundhouse/logging.yml": "/opt/roundhouse/logging.yml is missing.",
     "opt/roundhouse/venv/share/roundhouse/*/mlflow.db": "mlflow.db is missing.",
     f"{PACKAGES_FOLDER}/s3fs-*": "The package s3fs==",
-    f"{PACKAGES_FOLDER}/tasks/turns.py": "cannot import name 'turns' from 'tasks'",
+    f"{PACKAGES_FOLDER}/tasks/turns.py": "No module named 'tasks.turns'",
     f"{PACKAGES_FOLDER}/infra/__pycache__/cli.*": "infra.cli has no bytecode.",
 }
 
