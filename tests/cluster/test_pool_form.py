@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -30,7 +31,8 @@ def stack(stack_at: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
     given: Any = {"ROUNDHOUSE_PREFECT_API_URL": f"{stack.prefect}/api"}
     settings = Settings(**given, image="registry.example.org/roundhouse:1.2.3", pool=POOL)
     template = base_job_template(settings, load_profiles(settings))
-    with prefect_client(settings) as client:
+    # what a command sets for its own process is not for the tests that come after
+    with patch.dict(os.environ), prefect_client(settings) as client:
         ensure_cluster_pool(client, POOL, settings, template=as_kept(template), own=POOL, kept=[])
     done = stack.command("deploy", "digits", "--pool", POOL)
     assert done.returncode == 0, done.stderr
