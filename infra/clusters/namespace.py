@@ -116,15 +116,13 @@ class Namespace:
 
     async def watch(self) -> None:
         """Remembers each pod as it changes, and sets `changed`, for ever."""
-        from aiohttp import ClientError
-        from kubernetes_asyncio.client.exceptions import ApiException
-
         while True:
             try:
                 async for pod in self._changes():
                     self._seen[uid_of(pod)] = pod
                     self.changed.set()
-            except (ApiException, ClientError, OSError, TimeoutError) as error:
+            except Exception as error:
+                # not even a line that its client cannot read may end it: the pods go on changing
                 logger.warning("The pods of %s cannot be watched for now: %s", self.name, error)
                 await asyncio.sleep(SECONDS_AFTER_FAILURE)
 
