@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -254,6 +255,23 @@ def test_the_build_has_the_commit_alone_and_its_labels_say_which(
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", values["CREATED"])
     assert set(values) <= {i.split("=")[0] for i in said("gpu", "ARG")}
     assert "--push" in (noted / "arguments").read_text().split()
+
+
+def test_the_build_says_so_where_nodes_may_be_of_another_processor(
+    committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = tmp_path / "bin" / "uname"
+    machine.parent.mkdir()
+    machine.write_text("#!/bin/sh\necho arm64\n")
+    machine.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{machine.parent}{os.pathsep}{os.environ['PATH']}")
+    reference = "registry.example.org/roundhouse:1.2.3"
+    done = build(committed, tmp_path / "one", "cpu", reference)
+    assert "This machine is arm64, and so will be the image." in done.stderr
+    assert done.returncode == 0
+    done = build(committed, tmp_path / "other", "cpu", reference, "--platform", "linux/amd64")
+    assert "arm64" not in done.stderr
+    assert "linux/amd64" in (tmp_path / "other" / "arguments").read_text()
 
 
 @pytest.mark.parametrize(
