@@ -12,7 +12,7 @@ from infra.clusters.profiles import POOL_TYPE, load_profiles, resource_variables
 from infra.merging import deploy_one, find_deployment, settled_pool
 from infra.notifications import require_address
 from infra.pipelines import Block, load_blocks, nearest
-from infra.pools import ensure_limits, ensure_pool, require_name
+from infra.pools import ensure_limits, ensure_pool, require_kept_on_cluster, require_name
 from infra.rehearsal import rehearsing
 from infra.schedules import from_server, next_run
 from tasks.errors import ConfigError, ServiceError
@@ -70,6 +70,8 @@ def deploy_pipelines(
         settings = as_served(client, settings)
         # all of the file is read before anything is sent
         requests = [read_block(block, settings) for block in blocks]
+        if not (pool or "pool" in settings.model_fields_set):
+            require_kept_on_cluster(client, _moves(client, settings, requests))
         if dry_run:
             show(console, deliver(rehearsing(client), settings, requests, pool, in_full=True))
             console.print("Nothing was applied.")
@@ -177,6 +179,19 @@ def fit_to_pools(
         fitted.append(replace(request, choices=choices))
     said = f"{', '.join(idle)}: resources are for a pool on Kubernetes; others run as processes"
     return fitted, [said] if idle else []
+
+
+def _moves(
+    client: "SyncPrefectClient", settings: Settings, requests: Iterable[Request]
+) -> dict[str, tuple[str, str]]:
+    """Where deployments are, and where they would come to, of those that ask for no other pool."""
+    usual = [request for request in requests if request.choices["work_pool_name"] == settings.pool]
+    there = {request.name: find_deployment(client, request) for request in usual}
+    return {
+        request.name: (str(found.work_pool_name), settled_pool(request, found))
+        for request in usual
+        if (found := there[request.name]) and found.work_pool_name
+    }
 
 
 def _require_one_node(request: Request, pool: str) -> None:

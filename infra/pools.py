@@ -1,8 +1,10 @@
 """Where runs wait for a worker: work pools, and the limits that hold over all of them."""
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from infra.clusters.profiles import POOL_TYPE
 from tasks.errors import ConfigError
 from tasks.settings import Settings
 
@@ -74,6 +76,30 @@ def ensure_pool(client: "SyncPrefectClient", name: str, settings: Settings) -> l
         )
         return [f"work pool {name}: made, for processes{hint}"]
     return []
+
+
+def require_kept_on_cluster(
+    client: "SyncPrefectClient", moves: Mapping[str, tuple[str, str]]
+) -> None:
+    """Makes sure that no pipeline leaves its cluster because a word of the command was forgotten.
+
+    Args:
+        client: A client for the Prefect API.
+        moves: Deployments by name, each with the work pool that it has and the one it would have.
+
+    Raises:
+        ConfigError: One would leave a pool for Jobs.
+    """
+    leaving = {name: now for name, (now, then) in moves.items() if now != then}
+    types = {pool: client.read_work_pool(pool).type for pool in set(leaving.values())}
+    lost = [name for name, pool in leaving.items() if types[pool] == POOL_TYPE]
+    if lost:
+        pools = ", ".join(sorted({leaving[name] for name in lost}))
+        raise ConfigError(
+            f"The runs of {', '.join(lost)} are Jobs of a cluster, by the work pool {pools}, and "
+            "this would make them processes; expected --target kubernetes, or, to take them off "
+            f"the cluster, --pool {moves[lost[0]][1]}. Nothing was changed."
+        )
 
 
 def ensure_limits(client: "SyncPrefectClient", settings: Settings) -> list[str]:

@@ -103,8 +103,8 @@ def _begun(
     except ObjectNotFound:
         raise ConfigError(
             f"This run is to train apart, by the deployment {DEPLOYMENT}, which the Prefect server "
-            "does not have; expected it beside this run's. Run `roundhouse deploy`, or take "
-            "`training` out of the block's resources."
+            "does not have; expected it beside this run's. Run `roundhouse deploy --target "
+            "kubernetes`, or take `training` out of the block's resources."
         ) from None
     except httpx.HTTPError as error:
         raise ServiceError(

@@ -21,7 +21,7 @@ def deployed(stack: Stack) -> list[Finding]:
     missing = [name for name in (*stack.names, PROBE) if name not in there]
     if missing:
         fact = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not deployed"
-        return [Finding("deployments", fact, "run `roundhouse deploy`")]
+        return [Finding("deployments", fact, f"run `{stack.deploy}`")]
     return [Finding("deployments", f"{', '.join(stack.names)}: all there")]
 
 
@@ -43,7 +43,7 @@ def schedules(stack: Stack) -> list[Finding]:
         name, schedule = nameless[0]
         more = f" (and {len(nameless) - 1} more)" if len(nameless) > 1 else ""
         fact = f"{name} has one without a slug, {_rule(schedule)}{more}"
-        cure = "run `roundhouse deploy`, which gives one to those that were made in the UI"
+        cure = f"run `{stack.deploy}`, which gives one to those that were made in the UI"
         return [Finding("schedules", fact, cure)]
     if wrong := [finding for d in read_deployments(stack) for finding in _unfit(stack, d)]:
         return wrong
@@ -62,7 +62,7 @@ def automations(stack: Stack) -> list[Finding]:
     what = "automations"
     if missing := [name for name in wanted if name not in there]:
         fact = f"{', '.join(map(repr, missing))} {'is' if len(missing) == 1 else 'are'} missing"
-        return [Finding(what, fact, "run `roundhouse deploy`")]
+        return [Finding(what, fact, f"run `{stack.deploy}`")]
     if switched_off := [name for name in wanted if not there[name]]:
         fact = f"{', '.join(map(repr, switched_off))} switched off"
         return [Finding(what, fact, f"switch it on at {stack.pages}/automations")]
@@ -126,7 +126,7 @@ def _unfit(stack: Stack, deployment: "DeploymentResponse") -> list[Finding]:
         if wrong:
             fact = f"the parameters of {schedule.slug} of {deployment.name} do not fit: {wrong[0]}"
             page = f"{stack.pages}/deployments/deployment/{deployment.id}"
-            cure = f"correct them in the file that `roundhouse deploy` reads, or at {page}"
+            cure = f"correct them in the file that `{stack.deploy}` reads, or at {page}"
             found.append(Finding("schedules", fact, cure))
     return found
 

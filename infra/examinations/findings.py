@@ -56,6 +56,11 @@ class Stack:
     in_cluster: bool = False
 
     @property
+    def deploy(self) -> str:
+        """The command that puts right what is deployed."""
+        return "roundhouse deploy" + (" --target kubernetes" if self.in_cluster else "")
+
+    @property
     def prefect(self) -> str:
         """Address of the Prefect API, ending in /api; empty where there is none."""
         return (self.settings.prefect_api_url or "").rstrip("/")

@@ -26,7 +26,7 @@ def runs(stack: Stack) -> list[Finding]:
     found = deployments.read_deployments(stack)
     probes = [d for d in found if d.name == deployments.PROBE]
     if not probes:
-        return [Finding("runs", "there is no deployment `probe`", "run `roundhouse deploy`")]
+        return [Finding("runs", "there is no deployment `probe`", f"run `{stack.deploy}`")]
     if not deployments.is_polled(stack, probes[0].work_pool_name or ""):
         # of which the line on the worker tells
         return []

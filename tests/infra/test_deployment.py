@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.client.schemas.actions import WorkPoolCreate
 from rich.console import Console
 
+from infra.clusters.profiles import POOL_TYPE
 from infra.deployment import deploy_pipelines, prefect_client
 from infra.pools import ensure_limits
 from tasks.config import PipelineConfig
@@ -161,6 +163,21 @@ def test_another_pool_stays_until_another_is_named(trial: Trial) -> None:
     said = trial.deploy(pool="local")
     assert "kept" not in said
     assert "as before" not in said
+    assert trial.there.work_pool_name == "local"
+
+
+def test_what_runs_on_a_cluster_leaves_it_by_name_alone(trial: Trial) -> None:
+    plain, cluster = trial.settings, f"cluster-{trial.block['name']}"
+    trial.client.create_work_pool(WorkPoolCreate(name=cluster, type=POOL_TYPE))
+    # as --target kubernetes does, whose pool is the stack's own
+    trial.settings = plain.model_copy(update={"pool": cluster})
+    trial.deploy()
+    trial.settings = plain
+    before = trial.everything()
+    with pytest.raises(ConfigError, match=f"pool {cluster}.* expected --target kubernetes"):
+        trial.deploy()
+    assert trial.everything() == before
+    trial.deploy(pool="local")
     assert trial.there.work_pool_name == "local"
 
 
