@@ -10,6 +10,7 @@ from infra.blocks import read_block
 from infra.clusters.clear_text import require_hidden
 from infra.clusters.examination import examine_cluster
 from infra.clusters.images import EXAMPLE, parse_reference
+from infra.clusters.places import require_shared
 from infra.clusters.profiles import POOL_TYPE, load_profiles
 from infra.clusters.requirements import Requirements, requirements
 from infra.clusters.template import base_job_template
@@ -82,6 +83,7 @@ def deploy_to_cluster(
         requests = [read_block(block, settings) for block in blocks]
         for request in requests:
             require_hidden(request.choices["job_variables"]["env"], request.name)
+            require_shared(request.choices["job_variables"]["env"], request.name)
         require_fit(requirements(settings, profiles, blocks, names), console)
         stays: list[str] = []
         ensure = partial(

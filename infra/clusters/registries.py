@@ -18,7 +18,7 @@ from infra.examinations.findings import reason
 if TYPE_CHECKING:
     import httpx
 
-UNAUTHORISED, OK = 401, 200
+UNAUTHORISED, NOT_FOUND, OK = 401, 404, 200
 REGISTRY_SECONDS = 5.0
 DOCKER_CONFIG = ".dockerconfigjson"
 PARAMETER = re.compile(r'(\w+)="([^"]*)"')
@@ -67,9 +67,17 @@ async def ask_registry(reference: Reference, logins: Mapping[str, Login]) -> int
             refused = answer.status_code == UNAUTHORISED
             if refused and (shown := await _authorization(client, challenge, login)):
                 answer = await client.head(address, headers={**headers, "Authorization": shown})
+            if answer.status_code == NOT_FOUND and not await _is_registry(client, reference):
+                return "nodes know its registry by another address, which is not asked"
             return answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"its registry does not answer us: {reason(error)}"
+
+
+async def _is_registry(client: "httpx.AsyncClient", reference: Reference) -> bool:
+    """Whether a host speaks the protocol, and is not one from whose name nodes know the place."""
+    answer = await client.get(f"{_scheme(reference.registry)}://{reference.registry}/v2/")
+    return answer.status_code in (OK, UNAUTHORISED)
 
 
 async def _authorization(client: "httpx.AsyncClient", challenge: str, login: Login | None) -> str:

@@ -35,14 +35,14 @@ class Requirements:
         settings: Name the image and the namespace.
         profiles: Say how GPUs are called.
         demands: The kinds of Jobs.
-        images: Every image that is used.
+        images: Every image that is used, and whether by one that runs soon.
         secret_keys: Keys that the secret of the runs must have, each with who needs it.
     """
 
     settings: Settings
     profiles: Profiles
     demands: tuple[Demand, ...]
-    images: tuple[str, ...]
+    images: Mapping[str, bool]
     secret_keys: Mapping[str, str]
 
 
@@ -70,13 +70,15 @@ def requirements(
             before = found.get(key)
             names = (*(before.deployments if before else ()), block.name)
             found[key] = Demand(share.profile, profile, names, soon or bool(before and before.soon))
-    images = [str(settings.image)]
-    images += [str(job_variables(d.profile, settings).get("image", "")) for d in found.values()]
+    images = {str(settings.image): True}
+    for demand in found.values():
+        if image := job_variables(demand.profile, settings).get("image"):
+            images[image] = images.get(image, False) or demand.soon
     return Requirements(
         settings,
         profiles,
         tuple(found.values()),
-        tuple(dict.fromkeys(filter(None, images))),
+        images,
         {"ROUNDHOUSE_PASSWORD": "runs, to be let in by the servers", **_privacy(blocks)},
     )
 

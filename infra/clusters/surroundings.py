@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from infra.clusters.images import parse_reference
+from infra.clusters.places import SERVERS, unfit_places
 from infra.clusters.registries import Login, ask_registry, read_logins
 from infra.clusters.variables import SECRETS, SETTINGS_MAP
 from infra.examinations.findings import Finding
@@ -13,12 +14,6 @@ from tasks.remote import shown
 if TYPE_CHECKING:
     from infra.clusters.examination import Place
 
-PREFECT, MLFLOW = "ROUNDHOUSE_PREFECT_API_URL", "ROUNDHOUSE_TRACKING_URI"
-STORES = {
-    "ROUNDHOUSE_STORAGE": "s3://models/storage",
-    "ROUNDHOUSE_ARTIFACTS": "s3://models/artifacts",
-}
-SERVERS = {PREFECT: "http://prefect:4200/api", MLFLOW: "http://mlflow:5000"}
 PAIRS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 NOT_FOUND, UNAUTHORISED, FORBIDDEN, OK = 404, 401, 403, 200
@@ -49,54 +44,6 @@ async def settings_of_runs(place: "Place") -> list[Finding]:
     for name in SERVERS:
         findings += await _service(place, name, values[name])
     return findings
-
-
-def unfit_places(values: Mapping[str, str]) -> list[Finding]:
-    """What runs in pods of their own could not share, or not reach.
-
-    Args:
-        values: The settings that a run is given, by the names of their variables.
-    """
-    where = f"in the config map {SETTINGS_MAP}"
-    found = []
-    for name, example in STORES.items():
-        value = (values.get(name) or "").strip()
-        if value.startswith("s3://"):
-            continue
-        if "://" in value and not value.startswith(("file:", "memory:", "local:")):
-            fact = f"{name} is {shown(value)!r}, and the image reads and writes buckets of S3 alone"
-            cure = f"set it {where} to one, such as {example}; other clouds have gateways of S3"
-            found.append(Finding(name, fact, cure))
-            continue
-        said = f"{name} is {shown(value)!r}" if value else f"{name} is not set"
-        fact = f"{said}, so each pod would keep its own, which is gone with it"
-        found.append(Finding(name, fact, f"set it {where} to a bucket, such as {example}"))
-    for name, example in SERVERS.items():
-        value = (values.get(name) or "").strip()
-        fact = _why_unreachable(name, value)
-        if fact:
-            found.append(Finding(name, fact, f"set it {where} to a server, such as {example}"))
-    if not values.get("ROUNDHOUSE_USER"):
-        fact = "not set, so nobody would let runs in"
-        found.append(Finding("ROUNDHOUSE_USER", fact, f"set it {where}, such as admin"))
-    return found
-
-
-def _why_unreachable(name: str, value: str) -> str:
-    if not value:
-        return "not set, so each pod would have a server of its own"
-    try:
-        parts = urlsplit(value)
-        host = parts.hostname or ""
-    except ValueError:
-        return f"{shown(value)!r} is no address"
-    if parts.scheme not in ("http", "https") or not host:
-        return f"{shown(value)!r} is of a pod's own disk, which others do not see"
-    if host in ("localhost", "::1", "0.0.0.0") or host.startswith("127."):
-        return f"{shown(value)!r} means a pod itself, and no server is there"
-    if name == PREFECT and not parts.path.rstrip("/").endswith("/api"):
-        return f"{shown(value)!r} does not end in /api"
-    return ""
 
 
 async def _service(place: "Place", name: str, address: str) -> list[Finding]:
@@ -210,18 +157,25 @@ async def images(place: "Place") -> list[Finding]:
     if missing:
         fact = f"{RUN} pulls with {', '.join(missing)}, which is not in {place.namespace}"
         return [Finding("image", fact, "make the secret: kubectl create secret docker-registry")]
-    return [await _image(image, keys, logins) for image in place.wanted.images]
+    wanted = place.wanted.images.items()
+    return [await _image(image, keys, logins, soon=soon) for image, soon in wanted]
 
 
-async def _image(image: str, keys: list[str], logins: Mapping[str, Login]) -> Finding:
+async def _image(
+    image: str, keys: list[str], logins: Mapping[str, Login], *, soon: bool
+) -> Finding:
     reference = parse_reference(image)
     status = await ask_registry(reference, logins)
     if status == OK:
         return Finding("image", f"{image} is in its registry")
     # some registries hide what is not shown to everybody
     if status == NOT_FOUND and (not keys or reference.registry in logins):
+        fact = f"{image} is not in its registry"
+        if not soon:
+            fact = f"{fact}; no schedule of those that need it is active, and their runs would fail"
+            return Finding("image", fact)
         cure = "push it, or correct ROUNDHOUSE_IMAGE or profiles.yaml"
-        return Finding("image", f"{image} is not in its registry", cure)
+        return Finding("image", fact, cure)
     if status in (UNAUTHORISED, FORBIDDEN) and reference.registry in logins:
         fact = f"{image}: its registry refuses the login of {', '.join(keys)} ({status})"
         return Finding("image", fact, "correct the secret, or the user's rights in the registry")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from infra import environment
 from infra.clusters import several_nodes
 from infra.clusters.clear_text import require_apart_from_servers, without_secrets
+from infra.clusters.places import require_shared_in
 from tasks.errors import ConfigError
 from tasks.settings import Settings, load_settings
 
@@ -155,6 +156,7 @@ def worker_type() -> "type[KubernetesWorker]":
         async def run(self, flow_run: Any, configuration: Any, task_status: Any = None) -> Any:
             without_secrets(configuration.job_manifest, os.environ)
             require_apart_from_servers(configuration.job_manifest)
+            require_shared_in(configuration.job_manifest)
             claimed(configuration.job_manifest)
             watched(configuration.job_manifest)
             several_nodes.arrange(configuration.job_manifest)

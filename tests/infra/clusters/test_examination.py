@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from infra.clusters.delivery import examine_for_doctor
+from infra.clusters.examination import examine_cluster
 from infra.clusters.nodes import Node, demand_finding
-from infra.clusters.profiles import Profile, Profiles, Toleration
+from infra.clusters.profiles import Profile, Profiles, Toleration, load_profiles
 from infra.clusters.quantities import parse_quantity
-from infra.clusters.requirements import Demand
+from infra.clusters.requirements import Demand, requirements
+from infra.deployment import chosen_blocks
 from infra.examinations.findings import Finding
 from tasks.settings import Settings
 from tests.infra.clusters.stand_in_cluster import (
@@ -163,19 +165,39 @@ def test_a_key_is_asked_for_where_identifiers_are_hashed(
     )
 
 
-@pytest.mark.parametrize(("status", "well"), [(200, True), (404, False)])
+@pytest.mark.parametrize(
+    ("status", "speaks", "well"), [(200, True, True), (404, True, False), (404, False, True)]
+)
 def test_the_registry_is_asked_where_it_answers(
     cluster: StandInCluster, examine: Callable[..., list[Finding]], tmp_path: Path,
-    status: int, well: bool,
+    status: int, speaks: bool, well: bool,
 ) -> None:  # fmt: skip
     content = yaml.safe_load((tmp_path / "kubeconfig").read_text())
     registry = content["clusters"][0]["cluster"]["server"].removeprefix("http://")
+    if speaks:
+        cluster.objects["/v2/"] = {}
     if status == 200:
         for tag in ("1.2.3", "1.2.3-gpu"):
             cluster.objects[f"/v2/roundhouse/manifests/{tag}"] = {}
     found = [f for f in examine(f"{registry}/roundhouse:1.2.3") if f.what == "image"]
     assert len(found) == 2
     assert all(finding.is_well is well for finding in found)
+    assert ("by another address" in said(found)) is not speaks
+
+
+def test_an_image_is_not_missed_before_somebody_needs_it(
+    cluster: StandInCluster, tmp_path: Path
+) -> None:
+    content = yaml.safe_load((tmp_path / "kubeconfig").read_text())
+    address = content["clusters"][0]["cluster"]["server"].removeprefix("http://")
+    cluster.objects |= {"/v2/": {}, "/v2/roundhouse/manifests/1.2.3": {}}
+    # the ten commands push no image with CUDA, and the shipped schedules of GPUs are paused
+    given = Settings(image=f"{address}/roundhouse:1.2.3")
+    found = [f for f in examine_for_doctor(given) if f.what == "image"]
+    assert all(finding.is_well for finding in found)
+    assert "1.2.3-gpu is not in its registry; no schedule" in said(found)
+    wanted = requirements(given, load_profiles(given), chosen_blocks(given), ["mnist-cnn-best"])
+    assert "1.2.3-gpu is not in its registry; push it" in wrong(examine_cluster(wanted))
 
 
 @pytest.mark.parametrize(
