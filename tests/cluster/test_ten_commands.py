@@ -30,6 +30,7 @@ pytestmark = pytest.mark.cluster
 PREFECT, MLFLOW = "http://localhost:4200", "http://localhost:5000"
 COMMAND_SECONDS, START_SECONDS, RUN_SECONDS = 300, 900, 1200
 VOLUMES = 3
+DATABASE = "kubectl -n roundhouse exec postgres-0 -- psql -U roundhouse prefect"
 
 
 def provide_volumes(api: Api, folder: Path) -> None:
@@ -177,10 +178,27 @@ def test_an_upgrade_and_a_new_password_carry_on(reader: Reader) -> None:
     assert image_of(reader, made["id"]) == image
 
 
-def test_both_databases_are_backed_up(reader: Reader) -> None:
-    reader.run(commands("Backups")[0], COMMAND_SECONDS)
+def test_a_backup_is_restored_as_it_was(reader: Reader) -> None:
+    for command in commands("Backups"):
+        reader.run(command, COMMAND_SECONDS)
     for name in ("prefect", "mlflow"):
         assert (reader.checkout / f"{name}.dump").read_bytes().startswith(b"PGDMP")
+    served = champion(reader)
+    # as a newer version's migration would leave it: a table that refers to one of the old
+    later = (
+        "CREATE TABLE later (run uuid REFERENCES flow_run (id)); "
+        "INSERT INTO later SELECT id FROM flow_run LIMIT 1; UPDATE flow_run SET name = 'changed'"
+    )
+    reader.run(f'{DATABASE} -c "{later}"')
+    reader.run("kill $(jobs -p); wait; true")
+    for command in commands("Restore"):
+        reader.run(command, START_SECONDS)
+    counted = "SELECT count(*) FROM flow_run WHERE name = 'changed'"
+    assert reader.value(f'{DATABASE} -tAc "{counted}"') == "0"
+    assert "later" not in reader.run(f"{DATABASE} -c '\\dt'")
+    for command in commands()[7:9]:
+        reader.run(command, START_SECONDS)
+    assert champion(reader) == served
 
 
 def ended(reader: Reader, run: str) -> None:
