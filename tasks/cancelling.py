@@ -14,10 +14,10 @@ from contextvars import copy_context
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect import runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from tasks import tracking
@@ -26,6 +26,7 @@ from tasks.handoffs import RunContext
 SECONDS_BETWEEN_LOOKS = 15.0
 # whoever ends processes in order has this long
 PATIENCE_SECONDS = 30.0
+TELLING_SECONDS = 15.0
 STOPPED = (StateType.CANCELLING, StateType.CANCELLED)
 # a run that one of these has ended needs no training any more
 OVER = (*STOPPED, StateType.FAILED, StateType.COMPLETED)
@@ -70,8 +71,12 @@ def _look(over: threading.Event, context: RunContext, run_id: UUID, parent_id: U
                 if cancelled_since is None and _is_cancelled(client, run_id, parent_id):
                     logger.warning("This run is cancelled; it ends")
                     cancelled_since = time.monotonic()
-            except httpx.HTTPError as error:
-                logger.debug("Whether the run is cancelled cannot be read: %s", error)
+            except ObjectNotFound:
+                logger.warning("This run, or the one that it trains for, is deleted; it ends")
+                cancelled_since = time.monotonic()
+            except Exception as error:
+                # whatever a server or a proxy answers: this thread is the last that looks
+                logger.debug("Whether the run is cancelled cannot be read: %r", error)
             if cancelled_since and not over.wait(PATIENCE_SECONDS):
                 _end(client, context, run_id)
 
@@ -92,7 +97,14 @@ def _is_cancelled(client: SyncPrefectClient, run_id: UUID, parent_id: UUID | Non
 def _end(client: SyncPrefectClient, context: RunContext, run_id: UUID) -> None:
     """Says that the run is cancelled, and ends this process, whatever else it is doing."""
     sentence = "Cancelled; its process did not end by itself, and was ended."
-    with contextlib.suppress(httpx.HTTPError):
-        client.set_flow_run_state(run_id, Cancelled(message=sentence), force=True)
-    tracking.fail_run(context.mlflow_uri, context.run_id, KeyboardInterrupt(sentence))
+
+    def tell() -> None:
+        with contextlib.suppress(Exception):
+            client.set_flow_run_state(run_id, Cancelled(message=sentence), force=True)
+        tracking.fail_run(context.mlflow_uri, context.run_id, KeyboardInterrupt(sentence))
+
+    # a server that hangs may not keep the GPU
+    telling = threading.Thread(target=tell, daemon=True)
+    telling.start()
+    telling.join(TELLING_SECONDS)
     os._exit(EXIT_CODE)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from infra.clusters.findings import SHORT_OF, Diagnosis, Kind, Outcome
+from infra.clusters.findings import GOES_ON, SHORT_OF, TURNED_AWAY, Diagnosis, Kind, Outcome
 from infra.clusters.objects import (
     Object,
     as_sentence,
@@ -25,6 +25,7 @@ from infra.clusters.objects import (
     pods_asked_for,
     scheduled_at,
     statuses,
+    statuses_own_first,
     uid_of,
 )
 from infra.clusters.scheduling import requested, scale_up, why_unschedulable
@@ -89,7 +90,11 @@ def _of_pod(job: Object, pod: Object, events: Sequence[Object]) -> Diagnosis | N
 
 
 def _out_of_memory(pod: Object) -> Diagnosis | None:
-    for status in statuses(pod):
+    own, *_ = (*statuses_own_first(pod), {})
+    if "running" in (own.get("state") or {}):
+        # a container that something puts beside ours may be started again, and does no harm
+        return None
+    for status in statuses_own_first(pod):
         ended = ending(status)
         if ended.get("reason") == "OOMKilled":
             limit = limit_of(pod, str(status.get("name")), "memory")
@@ -119,7 +124,7 @@ def _put_out(pod: Object) -> Diagnosis | None:
     if phase_of(pod) == "Failed" and str(status.get("reason", "")).startswith(
         ("OutOf", "UnexpectedAdmissionError", "NodeAffinity", "Terminated", "NodeShutdown")
     ):
-        return _again("preempted", f"The node {node} turned the pod of this run away: {said}")
+        return _again("turned away", f"The node {node} {TURNED_AWAY}: {said}")
     if (pod.get("metadata") or {}).get("deletionTimestamp"):
         return _again("pod removed", f"The pod of this run was deleted on {node}")
     return None
@@ -147,8 +152,7 @@ def _under_pressure(pod: Object, node: str, said: str) -> Diagnosis:
 def _again(kind: Kind, happened: str, more: str = "") -> Diagnosis:
     """Of a pod that is gone through no fault of its own."""
     happened = happened.rstrip(". ")
-    said = f"{happened}. A new pod goes on from the last finished stage or checkpoint.{more}"
-    return Diagnosis(kind, "again", said)
+    return Diagnosis(kind, "again", f"{happened}. {GOES_ON}{more}")
 
 
 def _refused_to_start(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
@@ -249,7 +253,7 @@ def _ended(job: Object, pod: Object) -> Diagnosis | None:
     count = pods_asked_for(job)
     if not (is_over(job) or (count > 1 and phase_of(pod) == "Failed")):
         return None
-    ended = next(filter(None, map(ending, statuses(pod))), {})
+    ended = next(filter(None, map(ending, statuses_own_first(pod))), {})
     code = int(ended.get("exitCode") or 0)
     if count > 1:
         return _one_of_several_ended(pod, count, code)

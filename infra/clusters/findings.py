@@ -1,18 +1,23 @@
 """What can be found of a Job on a cluster, and what that means for its run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 Kind = Literal[
-    "out of memory", "node pressure", "storage", "preempted", "node lost", "pod removed",
-    "unschedulable", "image", "container", "refused", "deadline", "job removed", "ended",
+    "out of memory", "node pressure", "storage", "preempted", "turned away", "node lost",
+    "pod removed", "unschedulable", "image", "container", "refused", "deadline", "job removed",
+    "ended",
 ]  # fmt: skip
 # failed: only a person can mend it. crashed: the automation for crashed runs decides. again: it
 # goes on in a new pod. waiting: it may still begin
 Outcome = Literal["failed", "crashed", "again", "waiting"]
-# what a node says that puts pods out to save itself
-SHORT_OF = "was short of"
+# what a state says of a run that goes on; that of a node which puts pods out to save itself, and
+# of one that does not take them: by these words earlier attempts are counted
+GOES_ON = "A new pod goes on from the last finished stage or checkpoint."
+SHORT_OF, TURNED_AWAY = "was short of", "turned the pod of this run away"
+SIGNS: Mapping[str, str] = {"node pressure": SHORT_OF, "turned away": TURNED_AWAY}
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,21 @@ def job_removed(name: str) -> Diagnosis:
         "it to stay until its end. A person or another program did that. To go on from the last "
         "finished stage, press Retry; to stop a run for good, cancel it here.",
     )
+
+
+def not_again(diagnosis: Diagnosis, tries: int) -> Diagnosis:
+    """What has happened so often that another attempt would come to the same.
+
+    Args:
+        diagnosis: What happened.
+        tries: How often it had before.
+    """
+    happened = diagnosis.sentence.replace(f" {GOES_ON}", "")
+    said = (
+        f"{happened} That has happened {tries + 1} times, so it is not tried again by itself. "
+        "Retry goes on from the last finished stage or checkpoint."
+    )
+    return Diagnosis(diagnosis.kind, "failed", said)
 
 
 def given_up(diagnosis: Diagnosis, began: datetime) -> Diagnosis:

@@ -52,11 +52,16 @@ class Namespace:
         from kubernetes_asyncio.client import BatchV1Api, CoreV1Api
 
         self.name = name
-        self._ours = f"{RUN_LABEL},{POOL_LABEL}={pool_id}"
+        self.pool_id = pool_id
         self.changed = asyncio.Event()
         self._batch, self._core = BatchV1Api(client), CoreV1Api(client)
         # by their uid, as they were last seen: why a pod left its node is written nowhere else
         self._seen: dict[object, Object] = {}
+
+    @property
+    def _ours(self) -> str:
+        """The label selector of what is made for the pool's runs."""
+        return f"{RUN_LABEL},{POOL_LABEL}={self.pool_id}"
 
     async def holdings(self) -> Holdings:
         """Lists everything; pods that are gone are among it while their Job is there.
@@ -104,15 +109,22 @@ class Namespace:
 
     async def log_end(self, pod: str, lines: int) -> str:
         """The last lines of what a pod wrote; empty where the cluster has none any more."""
+        from aiohttp import ClientError
         from kubernetes_asyncio.client.exceptions import ApiException
 
         try:
-            said: str = await self._core.read_namespaced_pod_log(
-                pod, self.name, tail_lines=lines, _request_timeout=REQUEST_SECONDS
+            response = await self._core.read_namespaced_pod_log(
+                pod,
+                self.name,
+                tail_lines=lines,
+                _preload_content=False,
+                _request_timeout=REQUEST_SECONDS,
             )
-        except (ApiException, OSError, TimeoutError):
+            # a process writes what it likes, and the client would take nothing but UTF-8
+            said: bytes = await response.read() if response.ok else b""
+        except (ApiException, ClientError, OSError, TimeoutError):
             return ""
-        return said or ""
+        return said.decode(errors="replace")
 
     async def watch(self) -> None:
         """Remembers each pod as it changes, and sets `changed`, for ever."""

@@ -1,6 +1,6 @@
 """Reading what the API of a cluster says of a Job or a pod, in JSON."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,15 @@ def statuses(pod: Object) -> Iterator[Object]:
     """The statuses of a pod's containers, those that initialise first."""
     for part in ("initContainerStatuses", "containerStatuses"):
         yield from (pod.get("status") or {}).get(part) or ()
+
+
+def statuses_own_first(pod: Object) -> list[Object]:
+    """The statuses of a pod's containers, of which the one that we asked for is the first.
+
+    What is injected into pods, such as a proxy, comes after the containers that were there.
+    """
+    asked: Sequence[Object] = (pod.get("spec") or {}).get("containers") or ({},)
+    return sorted(statuses(pod), key=lambda status: status.get("name") != asked[0].get("name"))
 
 
 def container_of(pod: Object, status: Object) -> Object:

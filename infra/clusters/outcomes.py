@@ -4,10 +4,11 @@ import asyncio
 import logging
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from infra.clusters.findings import SHORT_OF, Diagnosis
+from infra.clusters.findings import GOES_ON, SIGNS, Diagnosis
 from tasks import apart
 from tasks.announcements import MLFLOW_LABEL
 from tasks.errors import PermanentError
@@ -104,13 +105,24 @@ class Runs:
         if await self._set(run, Cancelled(message=sentence)):
             await asyncio.to_thread(self._end_record, run, KeyboardInterrupt(sentence))
 
-    async def end(self, run: "FlowRun", found: Diagnosis, lines: str = "") -> bool:
+    async def pool_id(self) -> UUID:
+        """The id of the work pool that has the name now."""
+        return (await self._client.read_work_pool(self._pool)).id
+
+    async def end(
+        self,
+        run: "FlowRun",
+        found: Diagnosis,
+        lines: str = "",
+        delay: timedelta = timedelta(0),
+    ) -> bool:
         """Puts a run into the state that follows from a diagnosis.
 
         Args:
             run: As it was when the Job was looked at; if it has gone on since, nothing is done.
             found: What became of its Job.
             lines: The end of its pod's log, for the run's.
+            delay: Until another pod is made, where one is.
 
         Returns:
             Whether the state says so now.
@@ -129,16 +141,18 @@ class Runs:
         if found.outcome == "failed":
             state = Failed(message=found.sentence)
         elif found.outcome == "again" and run.deployment_id:
-            state = AwaitingRetry(message=found.sentence)
+            state = AwaitingRetry(message=found.sentence, scheduled_time=datetime.now(UTC) + delay)
         done = await self._set(run, state)
         if done and state.is_failed():
             await asyncio.to_thread(self._end_record, fresh, PermanentError(found.sentence))
         return done
 
-    async def told(self, run: "FlowRun", found: Diagnosis) -> int:
-        """How often a run has been put out of its node for the node's want of something."""
+    async def told(self, run: "FlowRun", found: Diagnosis) -> tuple[int, int]:
+        """How often a run was given a new pod, and how often for such a reason as this one."""
         states = await self._client.read_flow_run_states(run.id)
-        return sum(state.is_scheduled() and SHORT_OF in (state.message or "") for state in states)
+        again = [state.message or "" for state in states if state.name == "AwaitingRetry"]
+        sign = SIGNS.get(found.kind, GOES_ON)
+        return sum(GOES_ON in said for said in again), sum(sign in said for said in again)
 
     async def _set(self, run: "FlowRun", state: "State[object]") -> bool:
         from prefect.client.schemas.responses import SetStateStatus

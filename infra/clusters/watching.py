@@ -8,14 +8,15 @@ of Prefect, sets everything right.
 import asyncio
 import contextlib
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from infra.clusters.diagnosis import diagnose
-from infra.clusters.findings import NEVER_MADE, Diagnosis, given_up, job_removed
+from infra.clusters.findings import NEVER_MADE, Diagnosis, given_up, job_removed, not_again
 from infra.clusters.namespace import Holdings, Namespace, owner_of, run_of
 from infra.clusters.objects import (
     Object,
@@ -46,8 +47,11 @@ SUBMISSION = timedelta(minutes=2)
 # a pod on a node that is gone never says that it has ended
 STUCK = timedelta(seconds=30)
 STARTING = ("Pending", "Submitting")
-# a node may put a run out so often, then the run asks for too little
-PRESSURES = 3
+# a node may put a run out or turn it away so often: then it asks for too little, or for what is
+# broken. What takes spot machines away may do so all night, ever later
+TRIES: Mapping[str, int] = {"node pressure": 3, "turned away": 5}
+MOST_TRIES = 30
+DELAY, LONGEST_DELAY = timedelta(seconds=10), timedelta(minutes=5)
 logger = logging.getLogger("prefect.roundhouse.watch")
 
 
@@ -64,6 +68,8 @@ class Watch:
         self._runs = runs
         # Jobs whose end was told
         self._told: set[object] = set()
+        # states of runs without a Job, and since when: the clocks of servers differ
+        self._without: dict[UUID, float] = {}
 
     async def run(self) -> None:
         """Looks again and again, whatever goes wrong meanwhile."""
@@ -74,7 +80,7 @@ class Watch:
                 try:
                     await self.look()
                 except Exception as error:
-                    # neither a server's outage nor one odd run may end the watch over all others
+                    # a server's outage may not end the watch
                     logger.warning("The runs could not be looked after: %r", error)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._namespace.changed.wait(), LOOK_SECONDS)
@@ -90,6 +96,8 @@ class Watch:
             OSError: The cluster does not answer.
             httpx.HTTPError: Prefect does not answer.
         """
+        # a pool that was deleted and made again has the same name, and marks its Jobs otherwise
+        self._namespace.pool_id = await self._runs.pool_id()
         # before the Jobs: the Job that a run names must have been there when they are listed
         open_runs = await self._runs.open()
         holdings = await self._namespace.holdings()
@@ -97,8 +105,11 @@ class Watch:
         for job in sorted(holdings.jobs, key=created_at, reverse=True):
             jobs[run_of(job)].append(job)
         for run in open_runs:
-            await self._look_after(run, jobs.pop(str(run.id), []), holdings)
+            with _keeping_from_others(run.name):
+                await self._look_after(run, jobs.pop(str(run.id), []), holdings)
         await self._end_leftovers(jobs)
+        states = {run.state.id for run in open_runs if run.state}
+        self._without = {state: since for state, since in self._without.items() if state in states}
         self._told &= {uid_of(job) for job in holdings.jobs}
 
     async def _look_after(self, run: "FlowRun", jobs: Sequence[Object], holdings: Holdings) -> None:
@@ -140,20 +151,28 @@ class Watch:
                 await self._runs.tell_waiting(run, found)
                 return
             found = given_up(found, created_at(job))
+        delay = timedelta(0)
         if found.outcome == "again":
             if not _has_left(job, pods, found, now):
                 return
-            if found.kind == "node pressure" and await self._runs.told(run, found) >= PRESSURES:
-                found = Diagnosis(found.kind, "failed", f"{found.sentence} Not tried again.")
-        await self._end(run, job, found, pods)
+            tries, of_kind = await self._runs.told(run, found)
+            delay = min(tries * DELAY, LONGEST_DELAY)
+            if of_kind >= TRIES.get(found.kind, MOST_TRIES):
+                found = not_again(found, of_kind)
+        await self._end(run, job, found, pods, delay)
 
     async def _end(
-        self, run: "FlowRun", job: Object, found: Diagnosis, pods: Sequence[Object]
+        self,
+        run: "FlowRun",
+        job: Object,
+        found: Diagnosis,
+        pods: Sequence[Object],
+        delay: timedelta,
     ) -> None:
         lines = ""
         if found.kind == "ended" and pods:
             lines = await self._namespace.log_end(name_of(in_order_of_end(pods)[0]), lines=100)
-        if not await self._runs.end(run, found, lines):
+        if not await self._runs.end(run, found, lines, delay):
             return
         self._told.add(uid_of(job))
         logger.info("Run %s: %s", run.name, found.sentence)
@@ -167,8 +186,10 @@ class Watch:
             return
         if name and run.state.name not in STARTING:
             await self._runs.end(run, job_removed(name))
-        elif datetime.now(UTC) - run.state.timestamp > SUBMISSION:
-            await self._runs.end(run, NEVER_MADE)
+        else:
+            since = self._without.setdefault(run.state.id, time.monotonic())
+            if time.monotonic() - since > SUBMISSION.total_seconds():
+                await self._runs.end(run, NEVER_MADE)
 
     async def _end_cancelled(self, run: "FlowRun", jobs: Sequence[Object]) -> None:
         """Kills what a cancelled run has left, and calls it cancelled once that is gone."""
@@ -203,18 +224,35 @@ class Watch:
                 patience = CANCEL_PATIENCE
             since = state.timestamp if state else min(map(created_at, alive[run]))
             if patience is not None and now - since > patience:
-                for job in alive[run]:
-                    await self._namespace.delete(job, KILL_SECONDS)
+                with _keeping_from_others(str(run)):
+                    for job in alive[run]:
+                        await self._namespace.delete(job, KILL_SECONDS)
+
+
+@contextlib.contextmanager
+def _keeping_from_others(run: str) -> Iterator[None]:
+    """What goes wrong with one run is logged, and the next one is looked after."""
+    try:
+        yield
+    except Exception as error:
+        logger.warning("The run %s could not be looked after: %r", run, error)
 
 
 def _has_left(job: Object, pods: Sequence[Object], found: Diagnosis, now: datetime) -> bool:
     """Whether nothing of a pod is at work any more that another is to go on from."""
-    if is_over(job) or found.kind == "node lost":
+    if is_over(job):
         return True
     if pods_asked_for(job) == 1:
         pods = sorted(pods, key=created_at)[-1:]
+    # a node that is gone says nothing more; one that is only closed to a pod ends it in its grace
+    patience = timedelta(0) if found.kind == "node lost" else STUCK
     return all(
-        phase_of(pod) in ("Failed", "Succeeded")
-        or ((deleted := deleted_at(pod)) is not None and now - deleted > STUCK)
+        phase_of(pod) in ("Failed", "Succeeded") or _is_gone(pod, found, now - patience)
         for pod in pods
     )
+
+
+def _is_gone(pod: Object, found: Diagnosis, since: datetime) -> bool:
+    """Whether a pod that never says so must have ended by a moment."""
+    deleted = deleted_at(pod)
+    return deleted < since if deleted else found.kind == "node lost"

@@ -113,7 +113,7 @@ async def _watch(client: "PrefectClient", cluster: "ApiClient", settings: Settin
             pool = await client.read_work_pool(settings.pool)
             break
         except (ObjectNotFound, httpx.HTTPError) as error:
-            logger.info("Waiting for the work pool %s: %s", settings.pool, error)
+            logger.warning("Waiting for the work pool %s: %s", settings.pool, error)
             await asyncio.sleep(SECONDS_BETWEEN_TRIES)
     place = Namespace(cluster, settings.namespace, pool.id)
     await Watch(place, Runs(client, settings.pool, settings.mlflow_uri)).run()

@@ -269,3 +269,20 @@ def test_several_pods_that_train_have_no_diagnosis() -> None:
     ready = made.pod("Succeeded", state=made.terminated(0, "Completed"))
     assert diagnose(job, [made.pod(), made.pod()], []) is None
     assert diagnose(job, [made.pod(), ready], []) is None
+
+
+def test_what_is_put_beside_our_container_does_not_end_a_run_that_works() -> None:
+    killed = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    proxy = {"name": "istio-proxy", "state": {"running": {}}, "lastState": killed}
+    pod = made.pod(initContainerStatuses=[proxy])
+    assert diagnose(made.job(), [pod], []) is None
+    proxy.update(state=killed)
+    assert diagnose(made.job(), [pod], []) is None
+
+
+def test_the_exit_code_of_an_end_is_our_containers() -> None:
+    prepared = {"name": "istio-init", "state": made.terminated(0)}
+    pod = made.pod("Failed", state=made.terminated(139), initContainerStatuses=[prepared])
+    found = diagnose(made.job(made.failed()), [pod], [])
+    assert found is not None
+    assert "exit code 139" in found.sentence

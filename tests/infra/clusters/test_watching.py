@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,7 @@ from prefect.states import (
 )
 
 from infra.clusters import watching
-from infra.clusters.namespace import Holdings, owner_of
+from infra.clusters.namespace import Holdings, owner_of, run_of
 from infra.clusters.outcomes import Runs
 from infra.clusters.watching import Watch
 from tasks import apart
@@ -49,6 +49,7 @@ class Cluster:
         self.pods: list[Any] = []
         self.events: list[Any] = []
         self.deleted: list[str] = []
+        self.pool_id: UUID | None = None
 
     async def holdings(self) -> Holdings:
         return Holdings(tuple(self.jobs), tuple(self.pods), tuple(self.events))
@@ -174,7 +175,7 @@ def test_a_run_that_its_nodes_put_out_again_and_again_fails(bed: Bed) -> None:
         )
         state = bed.look()
     assert state.name == "Failed"
-    assert state.message.endswith("Not tried again.")
+    assert "That has happened 4 times, so it is not tried again by itself." in state.message
 
 
 def test_an_image_that_cannot_be_pulled_is_told_at_once_and_given_up_in_minutes(bed: Bed) -> None:
@@ -241,9 +242,80 @@ def test_a_run_that_never_had_a_job_does_not_stay_pending(
     bed.client.set_flow_run_state(bed.run_id, Pending(), force=True)
     assert bed.look().name == "Pending"
     monkeypatch.setattr(watching, "SUBMISSION", timedelta(0))
-    state = bed.look()
+    state = bed.look(2)
     assert state.name == "Crashed"
     assert "made no Job" in state.message
+
+
+def test_a_server_whose_clock_is_behind_does_not_end_what_begins(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed.client.set_flow_run_state(bed.run_id, Pending(), force=True)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(minutes=5)
+
+    monkeypatch.setattr(watching, "datetime", Later)
+    assert bed.look(2).name == "Pending"
+
+
+def test_an_odd_run_does_not_keep_the_watch_from_the_others(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(job: Any, *_: Any) -> None:
+        if run_of(job) == str(odd):
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        return diagnose(job, *_)
+
+    diagnose = watching.diagnose
+    monkeypatch.setattr(watching, "diagnose", refuse)
+    bed.has(Running())
+    deployment = bed.client.read_flow_run(bed.run_id).deployment_id
+    others = [bed.client.create_flow_run_from_deployment(deployment).id for _ in range(2)]
+    for odd in others:
+        bed.client.set_flow_run_state(odd, Running(), force=True)
+        bed.cluster.jobs.append(made.job(made.failed(), run=str(odd), uid=f"of-{odd}"))
+    bed.job(made.failed())
+    bed.cluster.pods = [made.pod("Failed", conditions=made.disrupted("EvictionByEvictionAPI"))]
+    for odd in (*others, bed.run_id):
+        bed.has(Running())
+        ended = bed.look().name
+        assert ended == ("Running" if odd == bed.run_id else "AwaitingRetry")
+    for run in others:
+        bed.client.delete_flow_run(run)
+
+
+def test_a_pool_that_was_made_again_is_followed(bed: Bed) -> None:
+    bed.has(Running())
+    bed.job()
+    bed.look()
+    first = bed.cluster.pool_id
+    assert first == bed.client.read_work_pool(POOL).id
+    bed.client.delete_work_pool(POOL)
+    bed.client.create_work_pool(WorkPoolCreate(name=POOL, type="kubernetes"))
+    bed.look()
+    assert bed.cluster.pool_id == bed.client.read_work_pool(POOL).id != first
+
+
+def test_a_node_that_turns_pods_away_is_not_asked_for_ever(bed: Bed) -> None:
+    for attempt in range(6):
+        bed.has(Running())
+        bed.cluster.jobs.clear()
+        bed.job(made.failed())
+        bed.cluster.pods = [
+            made.pod("Failed", reason="UnexpectedAdmissionError", message="no healthy devices")
+        ]
+        state = bed.look()
+        if attempt < 5:
+            assert state.name == "AwaitingRetry"
+            waits = state.state_details.scheduled_time - datetime.now(UTC)
+            assert abs(waits - attempt * timedelta(seconds=10)) < timedelta(seconds=5)
+    assert state.name == "Failed"
+    assert "turned the pod of this run away: no healthy devices. That has happened 6 times" in (
+        state.message
+    )
 
 
 def test_an_end_without_a_word_comes_with_the_end_of_the_log(
