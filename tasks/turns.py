@@ -7,11 +7,10 @@ on its home, which the command holds, does more than a slot could.
 
 import contextlib
 import logging
-import threading
 import time
 import typing
 from collections.abc import Iterator
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -29,26 +28,27 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
     TaskRunFilterName,
 )
-from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Completed
 
-from tasks.errors import ConfigError, PermanentError
+from tasks.errors import PermanentError
+from tasks.leases import LEASE_SECONDS, Lease
 from tasks.progress import name_flow_run
 
 R = TypeVar("R")
 Overlap = Literal["wait", "supersede"]
 GPU_LIMIT = "gpu"
 SECONDS_BETWEEN_TRIES = 2.0
-# the shortest lease that Prefect grants; its own renewal gives up when a server restarts
-LEASE_SECONDS, SECONDS_BETWEEN_RENEWALS = 60.0, 15.0
 # by then the server has taken back every lease that is not renewed
 SECONDS_UNTIL_LEFT_OVER = 2 * LEASE_SECONDS
 # a run that crashes goes on by itself so often, and then no more
 CRASHES_OF_A_RUN = 3
 # on the flow run: the lease of its turn, for the attempt that follows a killed one
 LEASE_LABEL = "roundhouse.turn"
+# the same of its GPU, by which others know who holds one
+GPU_LABEL = "roundhouse.gpu"
 _held: ContextVar[bool] = ContextVar("held", default=False)
 logger = logging.getLogger(__name__)
 
@@ -92,8 +92,8 @@ def turn(pipeline: str, overlap: Overlap, *, retried: bool = True) -> Iterator[s
             # another run may make it at the same moment
             with contextlib.suppress(ObjectAlreadyExists):
                 client.upsert_global_concurrency_limit_by_name(limit, 1)
-            _give_back(client, flow_run)
-            lease = _Lease(client, limit, flow_run.id)
+            _give_back(client, flow_run, LEASE_LABEL)
+            lease = Lease(client, limit, flow_run.id)
             superseded = _wait(client, lease, flow_run, pipeline, overlap)
             if not superseded:
                 stack.enter_context(lease)
@@ -116,13 +116,16 @@ def gpu_turn(*, wanted: bool) -> Iterator[None]:
         yield
         return
     with get_client(sync_client=True) as client:
-        lease = _Lease(client, GPU_LIMIT, flow_run.id)
-        if not lease.take():
-            logger.info("All GPUs are in use (limit %r); waiting for one", GPU_LIMIT)
-            while not lease.take():
-                time.sleep(SECONDS_BETWEEN_TRIES)
-        with lease:
-            yield
+        _give_back(client, flow_run, GPU_LABEL)
+        lease = Lease(client, GPU_LIMIT, flow_run.id)
+        _wait_for_gpu(client, lease, flow_run)
+        client.update_flow_run_labels(flow_run.id, {GPU_LABEL: str(lease.lease_id)})
+        try:
+            with lease:
+                yield
+        finally:
+            with contextlib.suppress(httpx.HTTPError):
+                client.update_flow_run_labels(flow_run.id, {GPU_LABEL: ""})
 
 
 def as_superseded(sentence: str, outcome: R) -> R:
@@ -135,64 +138,6 @@ def as_superseded(sentence: str, outcome: R) -> R:
     return typing.cast(R, Completed(name="Superseded", message=sentence, data=outcome))
 
 
-class _Lease:
-    """A slot of a limit, kept by renewing it until the end; a context manager once it is taken."""
-
-    def __init__(self, client: SyncPrefectClient, limit: str, flow_run_id: UUID) -> None:
-        self.limit = limit
-        self._client = client
-        self._holder = ConcurrencyLeaseHolder(type="flow_run", id=flow_run_id)
-        self.lease_id: UUID | None = None
-        self._ended = threading.Event()
-
-    def take(self) -> bool:
-        """Takes the slot if it is free.
-
-        Raises:
-            ConfigError: The limit allows nobody at all.
-        """
-        try:
-            response = self._client.increment_concurrency_slots_with_lease(
-                [self.limit], 1, "concurrency", LEASE_SECONDS, self._holder
-            )
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code == httpx.codes.LOCKED:
-                return False
-            if error.response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
-                raise ConfigError(
-                    f"The concurrency limit {self.limit!r} is 0; expected 1 or more. Raise it: "
-                    f"prefect gcl update {self.limit} --limit 1."
-                ) from None
-            raise
-        self.lease_id = UUID(response.json()["lease_id"])
-        return True
-
-    def __enter__(self) -> None:
-        run = copy_context().run
-        threading.Thread(target=run, args=(self._renew,), daemon=True, name="turn").start()
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        # of a server that is away the lease expires, and the run has its own end to tell
-        with contextlib.suppress(httpx.HTTPError):
-            if self.lease_id:
-                self._client.release_concurrency_slots_with_lease(self.lease_id)
-
-    def _renew(self) -> None:
-        while not self._ended.wait(SECONDS_BETWEEN_RENEWALS):
-            try:
-                if self.lease_id:
-                    self._client.renew_concurrency_lease(self.lease_id, LEASE_SECONDS)
-                elif self.take():
-                    logger.info("The slot of %r is this run's again", self.limit)
-            except httpx.HTTPStatusError as error:
-                if error.response.status_code == httpx.codes.GONE:
-                    logger.warning("The slot of %r was lost; taking it anew", self.limit)
-                    self.lease_id = None
-            except httpx.HTTPError as error:
-                logger.debug("The slot of %r could not be renewed: %s", self.limit, error)
-
-
 def _flow_run() -> FlowRun | None:
     """The run that has to take turns; None for one with a server of its own, and outside of one."""
     current = FlowRunContext.get()
@@ -201,9 +146,9 @@ def _flow_run() -> FlowRun | None:
     return current.flow_run
 
 
-def _give_back(client: SyncPrefectClient, flow_run: FlowRun) -> None:
+def _give_back(client: SyncPrefectClient, flow_run: FlowRun, label: str) -> None:
     """Ends the turn of this run's killed attempt, which would have to expire otherwise."""
-    lease_id = flow_run.labels.get(LEASE_LABEL)
+    lease_id = flow_run.labels.get(label)
     if not lease_id:
         return
     try:
@@ -225,7 +170,7 @@ def _require_few_crashes(client: SyncPrefectClient, flow_run: FlowRun) -> None:
 
 
 def _wait(
-    client: SyncPrefectClient, lease: _Lease, flow_run: FlowRun, pipeline: str, overlap: Overlap
+    client: SyncPrefectClient, lease: Lease, flow_run: FlowRun, pipeline: str, overlap: Overlap
 ) -> str:
     """Waits for the slot, and takes it; or says why it was given up."""
     alone_since, told = time.monotonic(), ""
@@ -246,6 +191,36 @@ def _wait(
             alone_since = time.monotonic()
         time.sleep(SECONDS_BETWEEN_TRIES)
     return ""
+
+
+def _wait_for_gpu(client: SyncPrefectClient, lease: Lease, flow_run: FlowRun) -> None:
+    """Waits for a GPU's slot, and takes it; slots that nobody holds for long come free.
+
+    The server takes a slot before it writes the lease, and one that fails between the two, or that
+    loses its leases, has no other way to give the slot back.
+    """
+    left_over_since, told = time.monotonic(), False
+    while not lease.take():
+        if not told:
+            logger.info("All GPUs are in use (limit %r); waiting for one", GPU_LIMIT)
+            told = True
+        taken = client.read_global_concurrency_limit_by_name(GPU_LIMIT).active_slots
+        held = _holding_gpus(client, flow_run)
+        if held >= taken:
+            left_over_since = time.monotonic()
+        elif time.monotonic() - left_over_since > SECONDS_UNTIL_LEFT_OVER:
+            free = GlobalConcurrencyLimitUpdate(active_slots=held)
+            client.update_global_concurrency_limit(GPU_LIMIT, free)
+            left_over_since = time.monotonic()
+        time.sleep(SECONDS_BETWEEN_TRIES)
+
+
+def _holding_gpus(client: SyncPrefectClient, flow_run: FlowRun) -> int:
+    """How many other runs hold a GPU's slot."""
+    types = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
+    alive = FlowRunFilter(state=FlowRunFilterState(type=types))
+    found = client.read_flow_runs(flow_run_filter=alive)
+    return sum(bool(run.labels.get(GPU_LABEL)) for run in found if run.id != flow_run.id)
 
 
 def _at_work(client: SyncPrefectClient, flow_run: FlowRun, pipeline: str) -> list[str]:

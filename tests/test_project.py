@@ -41,6 +41,7 @@ def test_every_pipeline_names_a_dataset_and_a_model_that_exist() -> None:
 CARRIERS = {
     "tasks.aliases", "tasks.apart", "tasks.cancelling", "tasks.exports",
     "tasks.announcements", "tasks.cards", "tasks.contenders", "tasks.energy", "tasks.turns",
+    "tasks.leases",
     "tasks.config", "tasks.network_config", "tasks.appraisal_config", "tasks.stage_config",
     "tasks.encryption", "tasks.errors", "tasks.evidence", "tasks.fingerprints", "tasks.freshness",
     "tasks.handoffs", "tasks.history", "tasks.home", "tasks.judgement", "tasks.appraisal",

@@ -23,7 +23,7 @@ from prefect.settings import (
 
 from infra.databases import prepare_databases
 from infra.servers import prefect_server as prefect_part
-from tasks import turns
+from tasks import leases, turns
 from tasks.settings import Settings
 
 SECONDS = 90
@@ -64,7 +64,7 @@ def start_server(tmp_path: Path) -> Iterator[tuple[str, Callable[[], "subprocess
 def test_a_turn_is_kept_over_a_killed_server_and_given_back(
     start_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "SECONDS_BETWEEN_RENEWALS", 1)
+    monkeypatch.setattr(leases, "SECONDS_BETWEEN_RENEWALS", 1)
     begun, end = Event(), Event()
 
     @flow(name="turning", persist_result=False)
@@ -87,7 +87,7 @@ def test_a_turn_is_kept_over_a_killed_server_and_given_back(
         start()
         slots = lambda: client.read_global_concurrency_limit_by_name("pipeline-kept").active_slots  # noqa: E731
         # longer than a lease that nobody renews, and the server's next look at it
-        time.sleep(turns.LEASE_SECONDS + 20)
+        time.sleep(leases.LEASE_SECONDS + 20)
         assert slots() == 1
         end.set()
         thread.join(SECONDS)

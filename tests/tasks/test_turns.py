@@ -9,6 +9,7 @@ from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
@@ -16,7 +17,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Running, State
 
-from tasks import turns
+from tasks import leases, turns
 from tasks.turns import as_superseded, gpu_turn, held, turn
 
 SECONDS = 30
@@ -97,7 +98,7 @@ def due(client: SyncPrefectClient, work: Work) -> Callable[..., Any]:
 def test_the_second_run_of_a_pipeline_waits_and_says_for_whom(
     start: Any, work: Work, client: SyncPrefectClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="tasks.turns")
+    caplog.set_level(logging.INFO, logger="tasks")
     first = start("waiting")
     assert work.begun.wait(SECONDS)
     second = start("waiting")
@@ -163,14 +164,14 @@ def test_a_killed_attempt_does_not_keep_the_next_one_waiting(
     client.update_flow_run_labels(by_hand.id, {turns.LEASE_LABEL: taken.json()["lease_id"]})
     before = time.monotonic()
     assert run_flow(nightly, client.read_flow_run(by_hand.id)) == "worked"
-    assert time.monotonic() - before < turns.LEASE_SECONDS / 2
+    assert time.monotonic() - before < leases.LEASE_SECONDS / 2
     assert slots(client, limit) == 0
 
 
 def test_a_lost_slot_is_taken_anew(
     start: Any, work: Work, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "SECONDS_BETWEEN_RENEWALS", 0.2)
+    monkeypatch.setattr(leases, "SECONDS_BETWEEN_RENEWALS", 0.2)
     granted: list[Any] = []
     increment = SyncPrefectClient.increment_concurrency_slots_with_lease
     monkeypatch.setattr(
@@ -240,8 +241,41 @@ def test_no_more_trainings_are_on_gpus_than_the_limit_says(
         client.delete_global_concurrency_limit_by_name("gpu")
 
 
+def test_a_slot_of_a_gpu_that_the_server_took_and_lost_comes_free(
+    client: SyncPrefectClient, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SECONDS_UNTIL_LEFT_OVER", 0.5)
+    increment, asked = SyncPrefectClient.increment_concurrency_slots_with_lease, []
+
+    def failing_once(self: SyncPrefectClient, *args: Any) -> Any:
+        asked.append(args)
+        if len(asked) > 1:
+            return increment(self, *args)
+        # as Prefect answers whose Redis is away: the slot is in the database, its lease is nowhere
+        client.increment_concurrency_slots(["gpu"], 1, "concurrency")
+        request = httpx.Request("POST", "http://prefect")
+        raise httpx.HTTPStatusError("500", request=request, response=httpx.Response(500))
+
+    monkeypatch.setattr(SyncPrefectClient, "increment_concurrency_slots_with_lease", failing_once)
+    held: list[int] = []
+
+    @flow(name="training", persist_result=False)
+    def training() -> None:
+        with gpu_turn(wanted=True):
+            work("training")
+            held.append(slots(client, "gpu"))
+
+    client.upsert_global_concurrency_limit_by_name("gpu", 1)
+    work.end.set()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(copy_context().run, training).result(SECONDS)
+    assert (held, slots(client, "gpu")) == ([1], 0)
+    client.delete_global_concurrency_limit_by_name("gpu")
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "tasks.turns"]
+    ours = ("tasks.turns", "tasks.leases")
+    return [record.getMessage() for record in caplog.records if record.name in ours]
 
 
 def slots(client: SyncPrefectClient, limit: str) -> int:
