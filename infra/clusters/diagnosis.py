@@ -5,10 +5,18 @@ JSON; nothing asks the cluster. What is said is what the state of the run says i
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from infra.clusters.findings import GOES_ON, SHORT_OF, TURNED_AWAY, Diagnosis, Kind, Outcome
+from infra.clusters.findings import (
+    DISRUPTIONS,
+    GOES_ON,
+    SHORT_OF,
+    TURNED_AWAY,
+    Diagnosis,
+    Kind,
+    Outcome,
+)
 from infra.clusters.objects import (
     Object,
     as_sentence,
@@ -23,6 +31,7 @@ from infra.clusters.objects import (
     name_of,
     phase_of,
     pods_asked_for,
+    pull_failure,
     scheduled_at,
     statuses,
     statuses_own_first,
@@ -43,14 +52,7 @@ NO_CONTAINER = (
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError",
 )  # fmt: skip
 NOT_MOUNTED = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
-# reasons of the condition DisruptionTarget, and what they mean
-DISRUPTIONS: Mapping[str, tuple[Kind, str]] = {
-    "PreemptionByScheduler": ("preempted", "its place was needed by a pod of higher priority"),
-    "EvictionByEvictionAPI": ("preempted", "its node is emptied: maintenance, or a spot machine"),
-    "DeletionByTaintManager": ("node lost", "its node does not answer, or was closed to it"),
-    "DeletionByPodGC": ("node lost", "its node is gone"),
-    "TerminationByKubelet": ("preempted", "its node is shutting down"),
-}  # fmt: skip
+MOUNTED = ("Pulling", "Pulled", "Created")
 
 
 def diagnose(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Diagnosis | None:
@@ -67,7 +69,9 @@ def diagnose(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> D
         return _without_pod(job, events)
     if pods_asked_for(job) == 1:
         return _of_pod(job, max(pods, key=created_at), events)
-    told = (_of_pod(job, pod, events) for pod in in_order_of_end(pods))
+    told = [_of_pod(job, pod, events) for pod in in_order_of_end(pods)]
+    if len(pods) < pods_asked_for(job):
+        told.append(_refused_pod(job, events))
     # where one pod of several is lost the others end as well, or are deleted
     return min(filter(None, told), key=_is_told_after, default=None)
 
@@ -103,8 +107,9 @@ def _out_of_memory(pod: Object) -> Diagnosis | None:
                 "failed",
                 f"Out of memory: the container used more than its limit of {limit} and was killed "
                 f"(exit code {ended.get('exitCode', KILLED)}). Give it more (resources: {{memory: "
-                "...} in the pipeline's block), or lower training.batch_size, and press Retry: it "
-                "goes on from its last finished stage or checkpoint.",
+                "...} in the pipeline's block, in its `training` where that is apart), deploy, and "
+                "press Retry: it goes on from its last finished stage or checkpoint. Or start a "
+                "new run with a smaller training.batch_size.",
             )
     return None
 
@@ -163,7 +168,7 @@ def _refused_to_start(pod: Object, events: Sequence[Object]) -> Diagnosis | None
         said = as_sentence(str(waiting.get("message") or terminated.get("message") or reason))
         if reason in (*IMAGE_REASONS, *NO_IMAGE):
             image = scrubbed(str(container_of(pod, status).get("image") or status.get("image")))
-            said = _registrys_word(said, events)
+            said = pull_failure(said, events)
             return _stuck(
                 "image",
                 f"The image {image} cannot be pulled: {said} Correct it (ROUNDHOUSE_IMAGE, or the "
@@ -182,18 +187,14 @@ def _refused_to_start(pod: Object, events: Sequence[Object]) -> Diagnosis | None
     return None
 
 
-def _registrys_word(said: str, events: Sequence[Object]) -> str:
-    """What the registry said; while the node waits to try again, only an event has it."""
-    told = [str(e.get("message")) for e in events if "Failed to pull" in str(e.get("message"))]
-    return as_sentence(told[-1]) if told and said.startswith("Back-off") else said
-
-
 def _unmounted(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
     """Of a pod whose containers wait for a volume."""
     said = [str(e.get("message")) for e in events if e.get("reason") in NOT_MOUNTED]
     if (
         phase_of(pod) != "Pending"
         or not said
+        # a node pulls once all is mounted, and the first try to mount may well have failed
+        or any(e.get("reason") in MOUNTED for e in events)
         or any(has_started(status) for status in statuses(pod))
     ):
         return None
@@ -220,7 +221,16 @@ def _unschedulable(job: Object, pod: Object, events: Sequence[Object]) -> Diagno
 
 
 def _without_pod(job: Object, events: Sequence[Object]) -> Diagnosis | None:
-    said = [str(e.get("message")) for e in events if e.get("reason") == "FailedCreate"]
+    if refused := _refused_pod(job, events):
+        return refused
+    if condition(job, "Failed"):
+        return _again("pod removed", "The pod of this run is gone, and left no word")
+    return None
+
+
+def _refused_pod(job: Object, events: Sequence[Object]) -> Diagnosis | None:
+    own = [e for e in events if e.get("involvedObject", {}).get("uid") == uid_of(job)]
+    said = [str(e.get("message")) for e in own if e.get("reason") == "FailedCreate"]
     if said:
         is_full = "exceeded quota" in said[-1]
         advice = (
@@ -232,8 +242,6 @@ def _without_pod(job: Object, events: Sequence[Object]) -> Diagnosis | None:
         until = created_at(job) + (_wait(job) if is_full else SHORT_WAIT)
         what = f"The cluster does not let this run have a pod: {as_sentence(said[-1])} {advice}"
         return _stuck("refused", what, until)
-    if condition(job, "Failed"):
-        return _again("pod removed", "The pod of this run is gone, and left no word")
     return None
 
 

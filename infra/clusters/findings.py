@@ -18,6 +18,14 @@ Outcome = Literal["failed", "crashed", "again", "waiting"]
 GOES_ON = "A new pod goes on from the last finished stage or checkpoint."
 SHORT_OF, TURNED_AWAY = "was short of", "turned the pod of this run away"
 SIGNS: Mapping[str, str] = {"node pressure": SHORT_OF, "turned away": TURNED_AWAY}
+# reasons of the condition DisruptionTarget, and what they mean
+DISRUPTIONS: Mapping[str, tuple[Kind, str]] = {
+    "PreemptionByScheduler": ("preempted", "its place was needed by a pod of higher priority"),
+    "EvictionByEvictionAPI": ("preempted", "its node is emptied: maintenance, or a spot machine"),
+    "DeletionByTaintManager": ("node lost", "its node does not answer, or was closed to it"),
+    "DeletionByPodGC": ("node lost", "its node is gone"),
+    "TerminationByKubelet": ("preempted", "its node is shutting down"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

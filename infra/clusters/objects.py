@@ -140,3 +140,14 @@ def as_sentence(text: str) -> str:
 
 def _moment(text: object) -> datetime:
     return datetime.fromisoformat(str(text)) if text else datetime.now(UTC)
+
+
+def pull_failure(said: str, events: Iterable[Object]) -> str:
+    """What a registry said; while the node waits to try again, only an event has it.
+
+    Args:
+        said: What the container's state says.
+        events: Of its pod, the newest last.
+    """
+    told = [str(e.get("message")) for e in events if "Failed to pull" in str(e.get("message"))]
+    return as_sentence(told[-1]) if told and said.startswith("Back-off") else said

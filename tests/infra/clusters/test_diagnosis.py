@@ -286,3 +286,22 @@ def test_the_exit_code_of_an_end_is_our_containers() -> None:
     found = diagnose(made.job(made.failed()), [pod], [])
     assert found is not None
     assert "exit code 139" in found.sentence
+
+
+def test_a_volume_that_was_mounted_at_last_is_not_waited_for() -> None:
+    pod = made.pod("Pending", state=made.waiting("ContainerCreating", ""))
+    failed = made.event("FailedMount", "driver not found in the list of registered CSI drivers")
+    assert diagnose(made.job(), [pod], [failed]) is not None
+    assert diagnose(made.job(), [pod], [failed, made.event("Pulling", "Pulling image")]) is None
+
+
+def test_pods_that_a_quota_keeps_back_are_told_of_beside_those_that_work() -> None:
+    job = made.job()
+    job["spec"] |= {"completions": 4, "parallelism": 4}
+    full = made.event("FailedCreate", 'pods "run-2" is forbidden: exceeded quota: gpus', "j1")
+    found = diagnose(job, [made.pod(), made.pod()], [full])
+    assert found is not None
+    assert (found.kind, found.outcome) == ("refused", "waiting")
+    assert "exceeded quota: gpus" in found.sentence
+    assert diagnose(job, [made.pod() for _ in range(4)], [full]) is None
+    assert diagnose(made.job(uid="j2"), [], [full]) is None
