@@ -172,7 +172,7 @@ def fit_to_pools(
             continue
         given = request.choices["job_variables"]
         found = resource_variables(
-            request.resources, load_profiles(settings), settings, request.name
+            request.resources, load_profiles(settings), settings, request.name, given
         )
         env = {**found.get("env", {}), **given.get("env", {})}
         choices = {**request.choices, "job_variables": {**found, **given, "env": env}}

@@ -22,6 +22,10 @@ POOL_TYPE = "kubernetes"
 USUAL = "cpu"
 # the job variables of a training that runs as a Job of its own, in the environment of its flow
 TRAINING_VARIABLE = "ROUNDHOUSE_TRAINING_JOB"
+# of a block's own job variables; an image of the training's profile comes first
+SHARED_WITH_TRAINING = (
+    "image", "env", "env_from", "labels", "service_account_name", "image_pull_secrets",
+)  # fmt: skip
 EXAMPLE = "{profile: gpu, memory: 16Gi}"
 NODES_EXAMPLE = "only a training has several: {training: {profile: gpu, nodes: 4}}."
 LABEL_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
@@ -245,7 +249,11 @@ def job_variables(profile: Profile, settings: Settings) -> dict[str, Any]:
 
 
 def resource_variables(
-    resources: Resources | None, profiles: Profiles, settings: Settings, whose: str
+    resources: Resources | None,
+    profiles: Profiles,
+    settings: Settings,
+    whose: str,
+    given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the job variables of a deployment say about resources; nothing where its block does not.
 
@@ -254,6 +262,8 @@ def resource_variables(
         profiles: What that means.
         settings: Name the image.
         whose: Name of the block, for errors.
+        given: The block's own job variables; those that are not about a machine are also those of
+            a training that is apart.
 
     Raises:
         ConfigError: It asks for what there is not.
@@ -263,7 +273,8 @@ def resource_variables(
     found = job_variables(profiles.profile(resources, whose), settings)
     if resources.training is None:
         return found
-    training = job_variables(profiles.profile(resources.training, whose), settings)
+    own = {name: given[name] for name in SHARED_WITH_TRAINING if given and given.get(name)}
+    training = {**own, **job_variables(profiles.profile(resources.training, whose), settings)}
     if resources.training.nodes > 1:
         training["nodes"] = resources.training.nodes
     return {**found, "env": {TRAINING_VARIABLE: json.dumps(training, sort_keys=True)}}

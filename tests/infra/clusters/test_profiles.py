@@ -48,6 +48,21 @@ def test_what_a_block_says_is_instead_of_its_profile() -> None:
     assert (found["cpu_request"], found["gpus"]) == ("6", 1)
 
 
+def test_a_training_of_its_own_has_what_its_block_says_of_runs() -> None:
+    given = {
+        "env": {"KERAS_BACKEND": "jax"}, "service_account_name": "trainer",
+        "image": "registry.example.org/own:2.0.0", "memory_limit": "1Gi",
+    }  # fmt: skip
+    for profile, image in (("cpu", given["image"]), ("gpu", f"{SETTINGS.image}-gpu")):
+        read = read_resources({"training": {"profile": profile}}, "digits")
+        found = resource_variables(read, load_profiles(SETTINGS), SETTINGS, "digits", given)
+        training = json.loads(found["env"][TRAINING_VARIABLE])
+        assert training["env"] == {"KERAS_BACKEND": "jax"}
+        assert training["service_account_name"] == "trainer"
+        assert training["image"] == image
+        assert training["memory_limit"] != "1Gi"
+
+
 def test_a_training_of_its_own_is_said_to_its_flow() -> None:
     found = variables({"memory": "2Gi", "training": {"profile": "gpu", "memory": "32Gi"}})
     assert (found["memory_request"], "gpus" in found) == ("2Gi", False)
