@@ -31,6 +31,7 @@ from infra.clusters.objects import (
     name_of,
     phase_of,
     pods_asked_for,
+    pull_failed_at,
     pull_failure,
     scheduled_at,
     statuses,
@@ -174,7 +175,7 @@ def _refused_to_start(pod: Object, events: Sequence[Object]) -> Diagnosis | None
                 f"The image {image} cannot be pulled: {said} Correct it (ROUNDHOUSE_IMAGE, or the "
                 "job variable image), or give the registry's credentials as an image pull secret "
                 "of the service account.",
-                None if reason in NO_IMAGE else scheduled_at(pod) + SHORT_WAIT,
+                None if reason in NO_IMAGE else pull_failed_at(pod, events) + SHORT_WAIT,
             )
         if reason in NO_CONTAINER:
             return _stuck(

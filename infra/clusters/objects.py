@@ -142,6 +142,18 @@ def _moment(text: object) -> datetime:
     return datetime.fromisoformat(str(text)) if text else datetime.now(UTC)
 
 
+def pull_failed_at(pod: Object, events: Iterable[Object]) -> datetime:
+    """Since when a pod's image cannot be pulled; a large one may have been on its way before.
+
+    Args:
+        pod: The pod.
+        events: Of it.
+    """
+    failed = [e for e in events if "Failed to pull" in str(e.get("message"))]
+    moments = [e.get("firstTimestamp") or e.get("eventTime") for e in failed]
+    return min((_moment(moment) for moment in moments if moment), default=scheduled_at(pod))
+
+
 def pull_failure(said: str, events: Iterable[Object]) -> str:
     """What a registry said; while the node waits to try again, only an event has it.
 

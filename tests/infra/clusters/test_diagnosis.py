@@ -305,3 +305,15 @@ def test_pods_that_a_quota_keeps_back_are_told_of_beside_those_that_work() -> No
     assert "exceeded quota: gpus" in found.sentence
     assert diagnose(job, [made.pod() for _ in range(4)], [full]) is None
     assert diagnose(made.job(uid="j2"), [], [full]) is None
+
+
+def test_an_image_that_was_long_on_its_way_has_its_patience_from_the_failure() -> None:
+    pod = made.pod("Pending", state=made.waiting("ErrImagePull", "unexpected EOF"))
+    failed = made.event("Failed", "Failed to pull image: unexpected EOF")
+    from_the_node = diagnose(made.job(), [pod], [failed])
+    from_the_failure = diagnose(made.job(), [pod], [{**failed, "firstTimestamp": made.ago(5)}])
+    assert from_the_node is not None
+    assert from_the_failure is not None
+    assert from_the_node.until is not None
+    assert from_the_failure.until is not None
+    assert from_the_failure.until - from_the_node.until > timedelta(seconds=20)
