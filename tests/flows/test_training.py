@@ -180,7 +180,7 @@ def test_force_trains_anyway(copied: Any) -> None:
     "stage",
     [
         pytest.param("prepare data", marks=pytest.mark.slow),
-        "train model",
+        pytest.param("train model", marks=pytest.mark.slow),
         pytest.param("register model", marks=pytest.mark.slow),
     ],
 )

@@ -64,6 +64,7 @@ def test_other_labels_start_from_a_registered_version_and_say_so(
     assert initial["network"]["sha256"] == network
 
 
+@pytest.mark.slow
 def test_a_pipeline_goes_on_from_its_own_champion_and_is_up_to_date_after_it(
     roundhouse: Any, prefect_server: str
 ) -> None:
