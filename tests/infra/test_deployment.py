@@ -173,10 +173,10 @@ def test_what_runs_on_a_cluster_leaves_it_by_name_alone(trial: Trial) -> None:
     trial.settings = plain.model_copy(update={"pool": cluster})
     trial.deploy()
     trial.settings = plain
-    before = trial.everything()
+    before = trial.there
     with pytest.raises(ConfigError, match=f"pool {cluster}.* expected --target kubernetes"):
         trial.deploy()
-    assert trial.everything() == before
+    assert trial.there == before
     trial.deploy(pool="local")
     assert trial.there.work_pool_name == "local"
 
